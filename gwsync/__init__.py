@@ -1,0 +1,1 @@
+"""gwsync: the OpenClaw Gateway from ordinary, blocking Python."""

@@ -1,0 +1,49 @@
+"""Every number gwsync lives by, each with its reason. Seconds and bytes."""
+
+from __future__ import annotations
+
+# -- dialling -----------------------------------------------------------------
+CONNECT_TIMEOUT_S = 30.0  # a wrong token on loopback is answered after up to 5 s
+RESOLVE_TIMEOUT_S = 5.0  # libc's own resolver gives up at 5 s per server
+TCP_TIMEOUT_S = 10.0  # per address; a dead IPv4 path must leave time for the next
+TLS_TIMEOUT_S = 10.0
+UPGRADE_TIMEOUT_S = 15.0  # what the official client allows
+HANDSHAKE_TIMEOUT_S = 15.0  # the gateway itself closes after 15 s without `connect`
+LOOKUP_THREADS = 8  # a cancelled lookup keeps its thread inside libc: bound them
+UPGRADE_MAX_BYTES = 64 * 1024  # response head and error body together
+ERROR_BODY_BYTES = 2048  # as much of an HTTP error body as is kept
+
+# -- frames -------------------------------------------------------------------
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # what we accept in one WebSocket message
+MAX_FRAGMENTS = 4096  # per message; tiny fragments are an attack, not a need
+PREAUTH_MESSAGE_BYTES = 64 * 1024  # nothing before hello-ok is larger, both ways
+DEFAULT_MAX_PAYLOAD_BYTES = 25 * 1024 * 1024  # hello policy.maxPayload of every release
+MIN_MAX_PAYLOAD_BYTES = 1024  # clamp for a nonsensical policy
+MAX_NONCE_CHARS = 1024  # a challenge is a UUID; longer ones are not signed
+RECV_BUFFER_BYTES = 64 * 1024
+YIELD_EVERY_S = 0.005  # a flooded reader must let the hub poll; 5 ms gives 15 ms gaps
+YIELD_SLEEP_S = 1e-6  # gevent.sleep(0) is not a yield: 264 ms gaps were measured
+CONTROL_FRAME_BYTES = 125  # RFC 6455 section 5.5
+
+# -- calls --------------------------------------------------------------------
+REQUEST_TIMEOUT_S = 30.0
+MAX_IN_FLIGHT = 200  # the gateway's start queue is 256 for all its clients
+MAX_WAITING_CALLS = 10_000
+MAX_TIMEOUT_S = 365 * 24 * 3600.0  # longer overflows the timers below us
+INVALID_FRAMES_PER_MINUTE = 3  # dropped and counted; one more ends the link
+
+# -- life ---------------------------------------------------------------------
+TICK_INTERVAL_S = 30.0  # policy.tickIntervalMs of every release
+MIN_TICK_S, MAX_TICK_S = 1.0, 300.0  # clamp for a nonsensical policy
+SILENT_TICKS = 2  # the official client's rule
+STABLE_AFTER_S = 10.0  # a link that lived this long resets the backoff
+CLOSE_TIMEOUT_S = 1.0  # the socket is gone within this
+DRAIN_TIMEOUT_S = 5.0  # close() waits this long for callbacks
+EXIT_TIMEOUT_S = 1.0  # how long the exit hook waits for the hub thread
+RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 0.1, 60.0
+
+# -- pushes -------------------------------------------------------------------
+MAX_QUEUE = 1000  # pushes held per subscription
+DISPATCH_BATCH = 256  # taken from a queue at once; keeps the lock rare
+WORKER_IDLE_S = 10.0  # an idle callback thread leaves after this
+SLOW_CALLBACK_S = 5.0

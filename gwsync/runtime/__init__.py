@@ -1,0 +1,1 @@
+"""Threads, the hub, waiters and hooks. Knows nothing about gateways."""

@@ -1,0 +1,104 @@
+"""How a caller waits: the way its own thread waits.
+
+A plain thread blocks on a native lock (one futex, Ctrl-C works). A greenlet
+parks on its own hub, woken through a referenced ``async`` watcher: a bare
+``hub.switch()`` woken by ``run_callback_threadsafe`` ends in LoopExit when the
+caller's hub has nothing else to do.
+
+A waiter is used once: any thread calls :meth:`notify`, its owner calls
+:meth:`wait`. Whatever leaves ``wait`` early (KeyboardInterrupt,
+``gevent.Timeout``, a kill) leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import gevent
+from gevent._hub_local import get_hub_if_exists
+
+from .native import allocate_lock, is_patched
+
+
+class Waiter(Protocol):
+    def notify(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+class ThreadWaiter:
+    """For a thread without a hub."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def notify(self) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # notified before: one wake-up is enough
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """True when notified, False when ``timeout`` seconds passed first."""
+        return bool(self._lock.acquire(True, -1 if timeout is None else max(timeout, 0.0)))
+
+
+class GreenletWaiter:
+    """For a greenlet: parks it, and lets the others of its hub run."""
+
+    __slots__ = ("_done", "_hub", "_watcher")
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
+        self._done = False
+        self._watcher: Any = None
+
+    def notify(self) -> None:
+        # The flag goes first: wait() publishes its watcher and then looks at the
+        # flag, so one of the two always sees the other.
+        self._done = True
+        watcher = self._watcher
+        if watcher is not None:
+            try:
+                watcher.send()
+            except Exception:  # the caller's hub is gone, and so is the caller
+                pass
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """True when notified, False when ``timeout`` seconds passed first."""
+        if self._done:
+            return True
+        hub = self._hub
+        watcher = hub.loop.async_()
+        current = gevent.getcurrent()
+        watcher.start(lambda: current.switch())  # type: ignore[attr-defined]
+        timer = gevent.Timeout.start_new(timeout) if timeout is not None else None
+        try:
+            self._watcher = watcher
+            while not self._done:
+                hub.switch()
+            return True
+        except gevent.Timeout as expired:
+            if expired is timer:
+                return self._done
+            raise
+        finally:
+            self._watcher = None
+            if timer is not None:
+                timer.close()
+            watcher.stop()
+            watcher.close()
+
+
+def make_waiter() -> Waiter:
+    """The waiter that fits the calling thread, right now."""
+    hub = get_hub_if_exists()
+    if hub is None:
+        if not is_patched():
+            return ThreadWaiter()
+        hub = gevent.get_hub()
+    if gevent.getcurrent() is hub:
+        raise RuntimeError("a blocking gwsync call inside the hub's own greenlet would never return")
+    return GreenletWaiter(hub)
