@@ -1,0 +1,271 @@
+"""One link's conversation: frames in, frames and outputs out. Sans-I/O.
+
+The driver gives batches of frames and the time; it gets a :class:`Step` back and
+does what it says. A table decides what each kind of frame means in each state::
+
+    CHALLENGE --challenge--> HELLO --hello-ok--> OPEN --end--> ENDED
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from .. import limits
+from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError
+from ..values import Event, Push, decode_json
+from .frames import Binary, Response, Unknown, decode, encode_request
+from .handshake import Accepted, Handshake
+from .liveness import Liveness
+from .pending import Call, Pending
+from .refusals import handshake_error, request_error
+from .sequence import Order, Sequence
+
+_MAX_EARLY_EVENTS = 100  # events that overtake hello-ok are held, not lost
+
+
+class State(Enum):
+    CHALLENGE = "waiting for connect.challenge"
+    HELLO = "waiting for hello-ok"
+    OPEN = "open"
+    ENDED = "ended"
+
+
+@dataclass
+class Step:
+    """What to do now: bytes to send, pushes to deliver, and whether the link must end."""
+
+    send: list[bytes] = field(default_factory=list)
+    pushes: list[Push] = field(default_factory=list)
+    accepted: Accepted | None = None
+    error: GatewayError | None = None  # set: end the link, with `close_code`
+    close_code: int = 1000
+
+
+class Conversation:
+    """Owns the calls sent on one link: each settles exactly once, here or in `lost`."""
+
+    def __init__(self, handshake: Handshake, now: float) -> None:
+        self.state = State.CHALLENGE
+        self.restart_expected_s: float | None = None
+        self.shutdown_reason: str | None = None
+        self.counters = {"late": 0, "unknown": 0, "invalid": 0, "bad_seq": 0, "repeated": 0}
+        self._handshake = handshake
+        self._deadline = now + limits.HANDSHAKE_TIMEOUT_S
+        self._liveness: Liveness | None = None
+        self._pending = Pending()
+        self._sequence = Sequence()
+        self._early: list[Event] = []
+        self._invalid_at: deque[float] = deque()
+        self._methods: Iterable[str] = ()
+        self._connect: Call | None = None
+
+    # -- what the driver asks -----------------------------------------------------
+    @property
+    def in_flight(self) -> int:
+        return len(self._pending)
+
+    def next_deadline(self) -> float | None:
+        """When to call :meth:`on_deadline`, or None."""
+        if self.state is State.ENDED:
+            return None
+        return self._liveness.deadline if self._liveness else self._deadline
+
+    def on_deadline(self, now: float) -> Step:
+        """Time has passed; ends the link if something was due by now."""
+        step = Step()
+        due = self.next_deadline()
+        if due is None or now < due:
+            return step
+        if self._liveness is None:
+            self._end(
+                step,
+                DialTimeout(
+                    f"the gateway gave no answer: {self.state.value} for "
+                    f"{limits.HANDSHAKE_TIMEOUT_S:g} s",
+                    stage="handshake",
+                    hint="is this an OpenClaw gateway?",
+                ),
+            )
+        else:
+            silent = ConnectionLost(
+                f"nothing was heard for {self._liveness.limit_s:g} s",
+                close_code=4000,
+                reason="tick timeout",
+            )
+            self._end(step, silent, 4000)
+        return step
+
+    def call(self, call: Call) -> bytes:
+        """The request's bytes; from here on it is this conversation's to settle."""
+        if self.state is not State.OPEN:
+            raise RuntimeError(f"a call in state {self.state.name}")
+        return encode_request(self._pending.add(call), call.method, call.params)
+
+    def forget(self, call: Call) -> None:
+        """The caller gave up; an answer that still comes is counted and ignored."""
+        self._pending.remove(call)
+
+    def receive(self, frames: Iterable[bytes], now: float) -> Step:
+        """A batch of messages from the link, in order."""
+        step = Step()
+        if self._liveness is not None:
+            self._liveness.heard(now)
+        for frame in frames:
+            if self.state is State.ENDED:
+                break
+            if type(frame) is Binary:
+                self._end(step, ProtocolError("the gateway sent a binary message"), 1003)
+                break
+            try:
+                got = decode(frame)
+            except ProtocolError as error:
+                self._invalid(error, now, step)
+                continue
+            _ACTIONS[self.state, _kind(got)](self, got, now, step)
+        return step
+
+    def lost(self, error: GatewayError) -> list[Call]:
+        """The link is gone: the calls that were sent and have no answer, to be settled."""
+        self.state = State.ENDED
+        return self._pending.drain()
+
+    # -- what frames do -------------------------------------------------------------
+    def _challenge(self, event: Event, now: float, step: Step) -> None:
+        try:
+            params = self._handshake.connect_params(event.payload)
+        except GatewayError as error:
+            return self._end(step, error)
+        self._connect = Call("connect", params)
+        self._connect.claim()
+        step.send.append(encode_request(self._pending.add(self._connect), "connect", params))
+        self.state = State.HELLO
+
+    def _hello(self, response: Response, now: float, step: Step) -> None:
+        if self._pending.find(response.id) is not self._connect or self._connect is None:
+            return self._count_late(response, now, step)
+        self._pending.remove(self._connect)
+        try:
+            if response.ok is not True:
+                raise handshake_error(response.error)
+            accepted = self._handshake.accept(decode_json(response.payload, "hello-ok"))
+        except GatewayError as error:
+            return self._end(step, error)
+        self.state = State.OPEN
+        self._liveness = Liveness(now, accepted.tick_s)
+        self._methods = accepted.hello.methods
+        step.accepted = accepted
+        early, self._early = self._early, []
+        for event in early:
+            self._event(event, now, step)
+
+    def _early_event(self, event: Event, now: float, step: Step) -> None:
+        if len(self._early) < _MAX_EARLY_EVENTS:
+            self._early.append(event)
+        else:
+            self._end(step, ProtocolError("a flood of events before hello-ok"), 1002)
+
+    def _second_challenge(self, event: Event, now: float, step: Step) -> None:
+        self._end(step, ProtocolError("the gateway sent a second connect.challenge"), 1002)
+
+    def _event(self, event: Event, now: float, step: Step) -> None:
+        order, gap = self._sequence.observe(event.seq)
+        if gap is not None:
+            step.pushes.append(gap)
+        elif order is Order.REPEATED:
+            self.counters["repeated"] += 1
+            return
+        elif order is Order.BAD:
+            self.counters["bad_seq"] += 1
+        if event.name == "shutdown":
+            self._read_shutdown(event)
+        step.pushes.append(event)
+
+    def _read_shutdown(self, event: Event) -> None:
+        try:
+            payload = event.payload
+        except ProtocolError:
+            payload = None
+        notice = payload if isinstance(payload, dict) else {}
+        self.shutdown_reason = str(notice.get("reason", "shutdown"))
+        expected = notice.get("restartExpectedMs")
+        if isinstance(expected, (int, float)) and 0 <= expected < limits.MAX_TIMEOUT_S * 1000:
+            self.restart_expected_s = expected / 1000
+
+    def _answer(self, response: Response, now: float, step: Step) -> None:
+        call = self._pending.find(response.id)
+        if call is None:
+            return self._count_late(response, now, step)
+        if response.ok is True:
+            if call.final and _is_accepted(response, call):
+                return
+            result: Any = response.payload
+        elif response.ok is False and isinstance(response.error, dict):
+            result = request_error(call.method, response.error, frozenset(self._methods))
+        else:
+            result = ProtocolError(f"the answer to {call.method} has no valid form")
+            result.outcome = "maybe"
+        self._pending.remove(call)
+        call.settle(result)
+
+    def _count_late(self, response: Response, now: float, step: Step) -> None:
+        self.counters["late"] += 1
+
+    def _count_unknown(self, got: Unknown, now: float, step: Step) -> None:
+        self.counters["unknown"] += 1
+
+    def _invalid(self, error: ProtocolError, now: float, step: Step) -> None:
+        self.counters["invalid"] += 1
+        recent = self._invalid_at
+        recent.append(now)
+        while recent[0] < now - 60:
+            recent.popleft()
+        if len(recent) > limits.INVALID_FRAMES_PER_MINUTE:
+            self._end(step, error, 1002)
+
+    def _end(self, step: Step, error: GatewayError, close_code: int = 1000) -> None:
+        self.state = State.ENDED
+        step.error = error
+        step.close_code = close_code
+
+
+def _is_accepted(response: Response, call: Call) -> bool:
+    """Whether this is the first of two answers (`agent`): the call goes on."""
+    try:
+        payload = decode_json(response.payload, call.method)
+    except ProtocolError:
+        return False
+    return isinstance(payload, dict) and payload.get("status") == "accepted"
+
+
+class Kind(Enum):
+    CHALLENGE = "connect.challenge"
+    EVENT = "event"
+    RESPONSE = "res"
+    UNKNOWN = "unknown"
+
+
+def _kind(got: Response | Event | Unknown) -> Kind:
+    if type(got) is Event:
+        return Kind.CHALLENGE if got.name == "connect.challenge" else Kind.EVENT
+    return Kind.RESPONSE if type(got) is Response else Kind.UNKNOWN
+
+
+_Action = Callable[[Conversation, Any, float, Step], None]
+_ACTIONS: dict[tuple[State, Kind], _Action] = {
+    (State.CHALLENGE, Kind.CHALLENGE): Conversation._challenge,
+    (State.CHALLENGE, Kind.EVENT): Conversation._early_event,
+    (State.CHALLENGE, Kind.RESPONSE): Conversation._count_late,
+    (State.CHALLENGE, Kind.UNKNOWN): Conversation._count_unknown,
+    (State.HELLO, Kind.CHALLENGE): Conversation._second_challenge,
+    (State.HELLO, Kind.EVENT): Conversation._early_event,
+    (State.HELLO, Kind.RESPONSE): Conversation._hello,
+    (State.HELLO, Kind.UNKNOWN): Conversation._count_unknown,
+    (State.OPEN, Kind.CHALLENGE): Conversation._second_challenge,
+    (State.OPEN, Kind.EVENT): Conversation._event,
+    (State.OPEN, Kind.RESPONSE): Conversation._answer,
+    (State.OPEN, Kind.UNKNOWN): Conversation._count_unknown,
+}

@@ -1,0 +1,123 @@
+"""Gateway frames as bytes and back (schemas RequestFrame, ResponseFrame, EventFrame).
+
+Reading is lenient: unknown fields and events pass. Writing is strict: msgspec's
+encoder would turn NaN into null, sets into lists and bytes into base64 without a
+word, so every value is checked first and refused with the path to it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..errors import ConfigError, ProtocolError
+from ..values import Event
+
+MAX_DEPTH = 200  # deeper params are a cycle or an accident
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Binary(bytes):
+    """The payload of a binary WebSocket message, which the gateway never sends."""
+
+
+class _Frame(msgspec.Struct, gc=False):
+    # Every field untyped: a wrong type is a decision of ours, not a decode error.
+    type: Any = None
+    id: Any = None
+    ok: Any = None
+    event: Any = None
+    payload: msgspec.Raw = msgspec.Raw(b"")
+    error: Any = None
+    seq: Any = None
+    stateVersion: Any = None
+
+
+_decode = msgspec.json.Decoder(_Frame).decode
+
+
+class Response(NamedTuple):
+    """``payload`` is raw JSON (empty when absent); ``ok`` and ``error`` as they came."""
+
+    id: Any
+    ok: Any
+    payload: msgspec.Raw
+    error: Any
+
+
+class Unknown(NamedTuple):
+    """A frame of a kind or shape that this version does not know; dropped and counted."""
+
+    why: str
+
+
+def decode(frame: bytes) -> Response | Event | Unknown:
+    """One frame. Raises ProtocolError if it is not a JSON object."""
+    try:
+        got = _decode(frame)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
+        raise ProtocolError(
+            f"a frame of {len(frame)} bytes is not a JSON object: {type(error).__name__}"
+        ) from None
+    kind = got.type
+    if kind == "event":
+        if isinstance(got.event, str):
+            return Event(got.event, got.payload, got.seq, got.stateVersion)
+        return Unknown("an event without a name")
+    if kind == "res":
+        return Response(got.id, got.ok, got.payload, got.error)
+    return Unknown("a frame of an unknown type")
+
+
+def encode_value(value: Any, what: str = "params") -> bytes:
+    """``value`` as JSON. Raises ConfigError with the path to whatever JSON cannot hold."""
+    _check(value, what, MAX_DEPTH)
+    try:
+        return _encode(value)
+    except (msgspec.MsgspecError, TypeError, OverflowError, UnicodeError, ValueError) as error:
+        raise ConfigError(f"{what} cannot be encoded as JSON: {error}") from None
+
+
+def encode_request(id: str, method: str, params: bytes) -> bytes:
+    """A request frame; ``params`` is JSON already (see :func:`encode_value`)."""
+    return b'{"type":"req","id":"%s","method":%s,"params":%s}' % (
+        id.encode(),
+        _encode(method),
+        params,
+    )
+
+
+def _check(value: Any, path: str, depth: int) -> None:
+    if value is None or value is True or value is False:
+        return
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise ConfigError(f"{path} is an integer of more than 64 bits")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ConfigError(f"{path} is {value}, which JSON cannot hold")
+    elif depth == 0:
+        raise ConfigError(f"params nest deeper than {MAX_DEPTH} levels, or contain themselves")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ConfigError(f"{path} has a key that is not a string: {key!r}")
+            _check_text(key, f"a key of {path}")
+            _check(item, f"{path}.{key}", depth - 1)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check(item, f"{path}[{index}]", depth - 1)
+    else:
+        raise ConfigError(f"{path} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def _check_text(text: str, path: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{path} holds a lone surrogate, which UTF-8 cannot hold") from None

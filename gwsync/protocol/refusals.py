@@ -1,0 +1,157 @@
+"""What the gateway's refusals mean: its error objects as our errors, with the next step.
+
+Sources: schema ``ErrorShape``; the codes of the connect errors in PROTOCOL.md 3.
+Branch on codes, never on messages, except where old releases give nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ..errors import (
+    AuthError,
+    HandshakeError,
+    MissingScope,
+    PairingRequired,
+    ProtocolMismatch,
+    RequestError,
+    ScopeError,
+)
+
+_AUTH_HINTS = {
+    "AUTH_TOKEN_MISSING": "the gateway wants a token: pass token=... or set GWSYNC_TOKEN",
+    "AUTH_TOKEN_MISMATCH": "check the token against gateway.auth.token on the gateway's host",
+    "AUTH_PASSWORD_MISSING": "the gateway wants a password: pass password=...",
+    "AUTH_PASSWORD_MISMATCH": "check the password against gateway.auth.password on its host",
+    "AUTH_DEVICE_TOKEN_MISMATCH": "the stored device token is no longer valid: connect once with "
+    "the gateway's token or password to get a new one",
+    "AUTH_RATE_LIMITED": "too many failed attempts: wait, then try once with good credentials",
+    "DEVICE_IDENTITY_REQUIRED": "the gateway wants a device identity, which needs a writable "
+    "state_dir",
+    "DEVICE_AUTH_SIGNATURE_EXPIRED": "this machine's clock differs from the gateway's by minutes",
+}
+_DEFAULT_AUTH_HINT = "check the credentials given to gwsync against the gateway's configuration"
+_MISSING_SCOPE = re.compile(r"missing scope: (\S+)")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    if isinstance(milliseconds, (int, float)) and not isinstance(milliseconds, bool):
+        return milliseconds / 1000 if milliseconds >= 0 else None
+    return None
+
+
+def printable(text: Any, limit: int = 300) -> str:
+    """Text of the other side, safe for a log or a terminal: one line, no control codes."""
+    line = str(text)
+    line = "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in line)
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def handshake_error(error: Any) -> HandshakeError:
+    """The refusal of ``connect`` as the error to raise."""
+    shape = _mapping(error)
+    details = _mapping(shape.get("details"))
+    code = str(details.get("code") or shape.get("code") or "")
+    message = printable(shape.get("message") or "no reason given")
+    retryable = bool(shape.get("retryable")) or shape.get("code") == "UNAVAILABLE"
+    common: dict[str, Any] = {
+        "code": code,
+        "details": details,
+        "retryable": retryable,
+        "retry_after": _seconds(shape.get("retryAfterMs", details.get("retryAfterMs"))),
+    }
+    if code == "PAIRING_REQUIRED":
+        return _pairing(message, details, common)
+    if code == "PROTOCOL_MISMATCH" or "expectedProtocol" in details:
+        expected = details.get("expectedProtocol", "another version")
+        return ProtocolMismatch(
+            f"the gateway speaks protocol {expected}, gwsync speaks 3 to 4",
+            hint="update the older of the two",
+            **common,
+        )
+    if code == "AUTH_SCOPE_MISMATCH":
+        return ScopeError(
+            f"the stored device token does not cover the scopes asked for: {message}",
+            hint="connect once with the gateway's token or password, or ask for fewer scopes",
+            **common,
+        )
+    if code.startswith(("AUTH_", "DEVICE_", "CONTROL_UI_")):
+        hint = _AUTH_HINTS.get(code, _DEFAULT_AUTH_HINT)
+        return AuthError(f"the gateway refused the credentials: {message}", hint=hint, **common)
+    hint = "" if not retryable else "it is starting or busy; trying again helps"
+    return HandshakeError(f"the gateway refused the connection: {message}", hint=hint, **common)
+
+
+def _pairing(
+    message: str, details: Mapping[str, Any], common: Mapping[str, Any]
+) -> PairingRequired:
+    request_id = details.get("requestId")
+    request_id = printable(request_id) if request_id else None
+    command = f"openclaw devices approve {request_id or '<requestId>'}"
+    pairing = PairingRequired(
+        f"this device must be approved by the gateway's owner: {message}",
+        hint=f"on the gateway's host run: {command}",
+        **common,
+    )
+    pairing.request_id = request_id
+    pairing.approve_command = command
+    return pairing
+
+
+def scope_error(asked: Collection[str], granted: Collection[str]) -> ScopeError | None:
+    """The error for a hello without the scopes asked for, or None if they are all there."""
+    if "operator.admin" in granted:
+        return None
+    have = set(granted)
+    if "operator.write" in have:
+        have |= {"operator.read", "operator.talk"}
+    missing = [scope for scope in asked if scope not in have]
+    if not missing:
+        return None
+    return ScopeError(
+        f"the gateway let us in without {', '.join(missing)}",
+        code="SCOPES_MISSING",
+        details={"missing": missing, "granted": sorted(granted)},
+        hint="something on the way adds an Origin header, or this device was approved with "
+        "fewer scopes: see `openclaw devices list` on the gateway's host",
+    )
+
+
+def request_error(method: str, error: Any, known_methods: Collection[str] = ()) -> RequestError:
+    """The gateway's answer ``ok: false`` as the error to raise."""
+    shape = _mapping(error)
+    details = shape.get("details")
+    code = printable(shape.get("code") or "UNKNOWN")
+    message = printable(shape.get("message") or "the gateway gave no reason")
+    common: dict[str, Any] = {
+        "method": method,
+        "code": code,
+        "details": details,
+        "retryable": shape.get("retryable") is True,
+        "retry_after": _seconds(shape.get("retryAfterMs")),
+    }
+    found = _MISSING_SCOPE.search(message)
+    if found is None:
+        return RequestError(message, **common)
+    required = _mapping(details).get("requiredScopes")
+    missing = MissingScope(message, hint=_scope_hint(method, found[1], known_methods), **common)
+    missing.missing = found[1]
+    missing.required = tuple(map(str, required)) if isinstance(required, list) else (found[1],)
+    return missing
+
+
+def _scope_hint(method: str, scope: str, known_methods: Collection[str]) -> str:
+    hint = f"ask for it: scopes=(..., {scope!r})"
+    if not known_methods or method in known_methods:
+        return hint
+    # A gateway answers a method that it does not have with this same error.
+    near = difflib.get_close_matches(method, known_methods, n=3)
+    names = f"; did you mean {', '.join(near)}" if near else ""
+    return f"the gateway advertises no method {method!r}, it may not exist{names}; if it does, {hint}"

@@ -1,0 +1,250 @@
+"""The values users get: pushes, Hello, Status, Trace. Frozen, and free of I/O.
+
+Sources: gateway schemas ``EventFrame``, ``HelloOk``, ``Snapshot``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Union
+
+import msgspec
+
+from .errors import GatewayError, ProtocolError
+
+State = Literal["idle", "connecting", "connected", "waiting", "parked", "closed"]
+
+_decode = msgspec.json.Decoder().decode
+
+
+def decode_json(raw: bytes | msgspec.Raw, what: str) -> Any:
+    """``raw`` as Python objects; ProtocolError names ``what`` if it is not sound JSON."""
+    try:
+        return _decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
+        raise ProtocolError(f"{what} is not valid JSON: {type(error).__name__}") from None
+
+
+class Event:
+    """One event of the gateway (schema ``EventFrame``).
+
+    ``name``: for example ``"chat"``. ``payload``: decoded on first access, in the
+    thread that looks; raises ProtocolError if it cannot be. ``seq``: the event's
+    number on its link, or None. ``state_version``: ``{"presence": n, "health": n}``
+    on presence and health events, else None.
+    """
+
+    __slots__ = ("_payload", "_raw", "name", "seq", "state_version")
+
+    def __init__(
+        self, name: str, raw: bytes | msgspec.Raw, seq: Any = None, state_version: Any = None
+    ) -> None:
+        self.name = name
+        self.seq = seq
+        self.state_version = state_version
+        self._raw: bytes | msgspec.Raw | None = raw
+        self._payload: Any = None
+
+    @property
+    def payload(self) -> Any:
+        raw = self._raw
+        if raw is not None:
+            if len(memoryview(raw)):
+                self._payload = decode_json(raw, f"the payload of event {self.name!r}")
+            self._raw = None
+        return self._payload
+
+    def __repr__(self) -> str:
+        return f"Event(name={self.name!r}, seq={self.seq!r})"
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What the gateway said when it let us in (schema ``HelloOk``).
+
+    ``raw`` is the whole payload, without the device token it may have carried.
+    """
+
+    raw: Mapping[str, Any] = field(repr=False)
+
+    def _part(self, name: str) -> Mapping[str, Any]:
+        part = self.raw.get(name)
+        return part if isinstance(part, Mapping) else {}
+
+    @property
+    def protocol(self) -> int:
+        return int(self.raw.get("protocol", 0))
+
+    @property
+    def server_version(self) -> str:
+        return str(self._part("server").get("version", ""))
+
+    @property
+    def conn_id(self) -> str:
+        return str(self._part("server").get("connId", ""))
+
+    @property
+    def boot_id(self) -> str | None:
+        """Changes with each start of the gateway; None on releases that have none."""
+        return self._part("server").get("bootId")
+
+    @property
+    def scopes(self) -> tuple[str, ...] | None:
+        """The scopes granted; None where an old release does not say."""
+        scopes = self._part("auth").get("scopes")
+        return tuple(scopes) if isinstance(scopes, list) else None
+
+    @property
+    def role(self) -> str | None:
+        return self._part("auth").get("role")
+
+    @cached_property
+    def methods(self) -> frozenset[str]:
+        """Methods the gateway advertises: a hint, not the whole list."""
+        return frozenset(self._part("features").get("methods") or ())
+
+    @cached_property
+    def events(self) -> frozenset[str]:
+        """Events the gateway advertises: a hint, not the whole list."""
+        return frozenset(self._part("features").get("events") or ())
+
+    @property
+    def snapshot(self) -> Mapping[str, Any]:
+        return self._part("snapshot")
+
+    @property
+    def policy(self) -> Mapping[str, Any]:
+        return self._part("policy")
+
+    def __repr__(self) -> str:
+        return (
+            f"Hello(protocol={self.protocol}, server_version={self.server_version!r}, "
+            f"conn_id={self.conn_id!r}, scopes={self.scopes!r})"
+        )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state as of a new link, and the first push of every new subscription."""
+
+    hello: Hello
+    name: str = field(default="snapshot", init=False)
+
+    @property
+    def payload(self) -> Mapping[str, Any]:
+        return self.hello.snapshot
+
+
+@dataclass(frozen=True)
+class SeqGap:
+    """Events were missed: ``expected`` was due, ``received`` came. Comes before it."""
+
+    expected: int
+    received: int
+    name: str = field(default="gap", init=False)
+
+    @property
+    def payload(self) -> dict[str, int]:
+        return {"expected": self.expected, "received": self.received}
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """``count`` pushes were thrown away here, because this subscription's queue was full."""
+
+    count: int
+    name: str = field(default="dropped", init=False)
+
+    @property
+    def payload(self) -> dict[str, int]:
+        return {"count": self.count}
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """The connection's state; ``retry_in`` seconds until the next attempt, if waiting."""
+
+    state: State
+    reason: str = ""
+    retry_in: float | None = None
+    attempt: int = 0
+    name: str = field(default="state", init=False)
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            "retry_in": self.retry_in,
+            "attempt": self.attempt,
+        }
+
+
+Push = Union[Snapshot, Event, SeqGap, Dropped, StateChange]
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One step of a dial: what it did, when it began and how long it took (seconds)."""
+
+    stage: str
+    started_s: float
+    elapsed_s: float
+    ok: bool
+    detail: str = ""
+
+    def __str__(self) -> str:
+        mark = "ok" if self.ok else "FAILED"
+        return f"{self.stage:<9} {mark:<6} {self.elapsed_s * 1000:8.1f} ms  {self.detail}"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Every stage of one attempt, in order; ``str()`` is one line a stage."""
+
+    url: str
+    stages: tuple[StageRecord, ...] = ()
+
+    @property
+    def elapsed_s(self) -> float:
+        if not self.stages:
+            return 0.0
+        last = self.stages[-1]
+        return last.started_s + last.elapsed_s
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.stages))
+
+
+@dataclass(frozen=True)
+class SubscriptionStatus:
+    """``events`` None means every push; ``queued`` wait here, ``dropped`` were lost here."""
+
+    events: tuple[str, ...] | None
+    queued: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A connection at one moment. Times in seconds; ``rtt`` of the last answered call."""
+
+    state: State
+    url: str
+    hello: Hello | None = None
+    since: float | None = None
+    attempts: int = 0
+    reconnects: int = 0
+    sockets_opened: int = 0
+    frames_in: int = 0
+    frames_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    pending: int = 0
+    subscriptions: tuple[SubscriptionStatus, ...] = ()
+    last_error: GatewayError | None = None
+    next_attempt_in: float | None = None
+    rtt: float | None = None
+    trace: Trace | None = None
