@@ -1,0 +1,61 @@
+"""What all tests share: no silent skips in CI, and children that import what we import."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+# Its assertions are the real ones, though no test module: show what they compared.
+pytest.register_assert_rewrite("conformance.cases")
+
+NO_SKIPS = os.environ.get("GWSYNC_NO_SKIPS") == "1" or os.environ.get("CI") == "true"
+
+_skipped: dict[str, str] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let scripts that tests start find gwsync where the tests found it."""
+    import gwsync
+
+    home = str(Path(gwsync.__file__).resolve().parents[1])
+    if home == str(Path(sysconfig.get_path("purelib")).resolve()):
+        return  # installed: every child finds it
+    rest = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([home, rest]) if rest else home
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note skipped tests; an expected failure also reports as skipped, but is not."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _note(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Note modules that were skipped whole."""
+    if report.skipped:
+        _note(report)
+
+
+def _note(report: pytest.TestReport | pytest.CollectReport) -> None:
+    where = report.longrepr
+    reason = where[2] if isinstance(where, tuple) else str(where or "")
+    _skipped[report.nodeid] = reason.removeprefix("Skipped: ")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test is a failed run: what was not run was not shown to work."""
+    if NO_SKIPS and _skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the skipped tests that make the run fail."""
+    if not (NO_SKIPS and _skipped):
+        return
+    terminalreporter.section("skipped tests fail this run (CI=true or GWSYNC_NO_SKIPS=1)", red=True)
+    for nodeid, reason in _skipped.items():
+        terminalreporter.line(f"{nodeid}: {reason}", red=True)
