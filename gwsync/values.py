@@ -19,6 +19,10 @@ State = Literal["idle", "connecting", "connected", "waiting", "parked", "closed"
 _decode = msgspec.json.Decoder().decode
 
 
+class Binary(bytes):
+    """A binary WebSocket message, which the gateway never sends; text is plain bytes."""
+
+
 def decode_json(raw: bytes | msgspec.Raw, what: str) -> Any:
     """``raw`` as Python objects; ProtocolError names ``what`` if it is not sound JSON."""
     try:

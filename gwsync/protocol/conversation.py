@@ -16,8 +16,8 @@ from typing import Any
 
 from .. import limits
 from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError
-from ..values import Event, Push, decode_json
-from .frames import Binary, Response, Unknown, decode, encode_request
+from ..values import Binary, Event, Push, decode_json
+from .frames import Response, Unknown, decode, encode_request
 from .handshake import Accepted, Handshake
 from .liveness import Liveness
 from .pending import Call, Pending

@@ -20,10 +20,6 @@ MAX_DEPTH = 200  # deeper params are a cycle or an accident
 _encode = msgspec.json.Encoder().encode
 
 
-class Binary(bytes):
-    """The payload of a binary WebSocket message, which the gateway never sends."""
-
-
 class _Frame(msgspec.Struct, gc=False):
     # Every field untyped: a wrong type is a decision of ours, not a decode error.
     type: Any = None

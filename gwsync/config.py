@@ -1,0 +1,228 @@
+"""What a connection is told: frozen, hashable, checked before any I/O.
+
+Explicit arguments win over ``GWSYNC_*`` environment variables, which win over the
+defaults. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from . import endpoint, limits
+from .errors import ConfigError
+
+
+class Unset:
+    """The type of :data:`UNSET`, which stands for "not given"."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+UNSET = Unset()
+
+
+def checked_timeout(
+    value: Any, name: str = "timeout", *, zero: bool = False, none: bool = True
+) -> float | None:
+    """Seconds as a float; infinity is None, "no own limit". Raises ConfigError."""
+    if value is None and none:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+        raise ConfigError(f"{name} must be a number of seconds, not {value!r}")
+    if value < 0 or (value == 0 and not zero):
+        raise ConfigError(f"{name} must be more than 0 seconds, got {value!r}")
+    if value == math.inf:
+        return None
+    return min(float(value), limits.MAX_TIMEOUT_S)
+
+
+@dataclass(frozen=True)
+class ReconnectPolicy:
+    """How long to wait between attempts, in seconds (full jitter, never in step).
+
+    The first retry after a link was lost comes after ``uniform(0, first)``; use
+    ``first=3.0`` in fleets. Later ones after ``uniform(0, spread)`` plus
+    ``uniform(0, min(max, multiplier * 2**n))``. A link that lived ``reset_after``
+    seconds starts the count anew.
+    """
+
+    first: float = 1.0
+    spread: float = 0.25
+    multiplier: float = 1.0
+    max: float = 15.0
+    reset_after: float = limits.STABLE_AFTER_S
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            checked_timeout(getattr(self, item.name), f"reconnect.{item.name}", zero=True, none=False)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides which connection one gets; equal configs are the same one.
+
+    ``url``: ws or wss. ``token``, ``password``, ``device_token``: at most the first
+    given is used. ``scopes``: what to ask for. ``connect_timeout``,
+    ``request_timeout``: seconds. ``ca_file``: a PEM file to trust instead of the
+    system's store. ``server_name``: the name to verify, if not the URL's host.
+    ``allow_plaintext``: permit ws:// to public hosts. ``headers``: pairs added to
+    the upgrade. ``state_dir``: where this machine's device identity lives.
+    ``max_message``: the largest message accepted, in bytes. Raises ConfigError.
+    """
+
+    url: str = endpoint.DEFAULT_URL
+    token: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    device_token: str | None = field(default=None, repr=False)
+    role: str = "operator"
+    scopes: tuple[str, ...] = ("operator.read", "operator.write")
+    caps: tuple[str, ...] = ()
+    address_family: str = "ipv4"
+    ca_file: str | None = None
+    server_name: str | None = None
+    connect_timeout: float = limits.CONNECT_TIMEOUT_S
+    request_timeout: float | None = limits.REQUEST_TIMEOUT_S
+    reconnect: ReconnectPolicy = ReconnectPolicy()
+    allow_plaintext: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    state_dir: str | None = None
+    max_message: int = limits.MAX_MESSAGE_BYTES
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "url", endpoint.parse(self.url, allow_plaintext=self.allow_plaintext).url)
+        for name in ("token", "password", "device_token"):
+            _check_secret(name, getattr(self, name))
+        put(self, "scopes", _names("scopes", self.scopes))
+        put(self, "caps", _names("caps", self.caps))
+        _check_text("role", self.role)
+        if self.address_family != "ipv4":
+            raise ConfigError(f"address_family must be 'ipv4', got {self.address_family!r}")
+        put(self, "connect_timeout", checked_timeout(self.connect_timeout, "connect_timeout", none=False))
+        put(self, "request_timeout", checked_timeout(self.request_timeout, "request_timeout"))
+        if not isinstance(self.reconnect, ReconnectPolicy):
+            raise ConfigError("reconnect must be a ReconnectPolicy")
+        put(self, "headers", _headers(self.headers))
+        for name in ("ca_file", "state_dir", "server_name"):
+            value = getattr(self, name)
+            if value is not None:
+                value = os.fspath(value)
+                _check_text(name, value)
+                put(self, name, value)
+        if type(self.max_message) is not int or self.max_message < limits.PREAUTH_MESSAGE_BYTES:
+            raise ConfigError(f"max_message must be at least {limits.PREAUTH_MESSAGE_BYTES} bytes")
+
+    @property
+    def endpoint(self) -> endpoint.Endpoint:
+        return endpoint.parse(self.url, allow_plaintext=self.allow_plaintext)
+
+    def __repr__(self) -> str:
+        shown = [f"url={self.url!r}"]
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "url" or value == item.default:
+                continue
+            shown.append(f"{item.name}={value!r}" if item.repr else f"{item.name}=***")
+        return f"Config({', '.join(shown)})"
+
+    @classmethod
+    def discover(cls, **overrides: Any) -> Config:
+        """The config of this process: arguments, then ``GWSYNC_*``, then the defaults.
+
+        A credential from the environment belongs to the URL of the environment: with
+        an explicit ``url`` only explicit credentials are used.
+        """
+        given = {name: value for name, value in overrides.items() if value is not UNSET}
+        unknown = sorted(set(given) - {item.name for item in fields(cls)})
+        if unknown:
+            raise ConfigError(
+                f"there is no setting named {', '.join(unknown)}",
+                hint=f"the settings are {', '.join(item.name for item in fields(cls))}",
+            )
+        found = _from_environment(os.environ)
+        if "url" in given:
+            for name in ("token", "password", "device_token"):
+                found.pop(name, None)
+        return cls(**{**found, **given})
+
+
+_ENVIRONMENT: dict[str, Any] = {
+    "url": str,
+    "token": str,
+    "password": str,
+    "device_token": str,
+    "ca_file": str,
+    "state_dir": str,
+    "address_family": str,
+    "scopes": lambda text: tuple(part.strip() for part in text.split(",") if part.strip()),
+    "connect_timeout": float,
+    "request_timeout": float,
+}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found = {}
+    for name, convert in _ENVIRONMENT.items():
+        variable = f"GWSYNC_{name.upper()}"
+        text = environ.get(variable)
+        if not text:
+            continue
+        try:
+            found[name] = convert(text)
+        except ValueError:
+            raise ConfigError(f"{variable} cannot be read as {convert.__name__}") from None
+    return found
+
+
+def _check_secret(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name} must be a non-empty string")
+    if not value.isprintable() or not value.isascii() or " " in value:
+        raise ConfigError(f"{name} holds a space, a line end or another unusable character")
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not value or any(ch in value for ch in "\r\n\0"):
+        raise ConfigError(f"{name} must be a non-empty string of one line")
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ConfigError(f"{name} must be a sequence of strings", hint=f"write ({value!r},)")
+    try:
+        names = tuple(value)
+    except TypeError:
+        raise ConfigError(f"{name} must be a sequence of strings") from None
+    for item in names:
+        _check_text(f"each of {name}", item)
+        if "," in item or "|" in item:
+            raise ConfigError(f"{name} holds {item!r}, which cannot be a name")
+    return names
+
+
+def _headers(value: Any) -> tuple[tuple[str, str], ...]:
+    pairs = value.items() if isinstance(value, Mapping) else value
+    try:
+        checked = tuple((name, text) for name, text in pairs)
+    except (TypeError, ValueError):
+        raise ConfigError("headers must be a mapping or pairs of strings") from None
+    for name, text in checked:
+        _check_text("a header's name", name)
+        _check_text(f"header {name}", text)
+        if not name.isascii() or not text.isascii() or ":" in name or " " in name:
+            raise ConfigError(f"header {name!r} cannot be sent as it is")
+        if name.lower() == "origin":
+            raise ConfigError(
+                "an Origin header would make the gateway strip every scope", hint="leave it out"
+            )
+    return checked

@@ -1,0 +1,206 @@
+"""This machine's device identity and the tokens gateways issued to it, on disk.
+
+``device.json`` holds an Ed25519 key, ``tokens.json`` one device token per gateway,
+device and role. Both are 0600 in a 0700 directory, and written so that a reader
+or a ``kill -9`` at any point sees the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .errors import ConfigError
+
+log = logging.getLogger("gwsync.session")
+DEVICE_FILE, TOKENS_FILE = "device.json", "tokens.json"
+
+
+def default_state_dir() -> str:
+    """The user's state directory for gwsync, by the platform's own rules."""
+    from platformdirs import user_state_dir
+
+    return user_state_dir("gwsync", appauthor=False)
+
+
+class DeviceIdentity:
+    """An Ed25519 key that signs for this machine; ``id`` is the hex SHA-256 of its public half."""
+
+    __slots__ = ("_sign", "id", "public_key")
+
+    def __init__(self, private_key: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        key = Ed25519PrivateKey.from_private_bytes(private_key)
+        self._sign: Callable[[bytes], bytes] = key.sign
+        self.public_key: bytes = key.public_key().public_bytes_raw()
+        self.id = hashlib.sha256(self.public_key).hexdigest()
+
+    def sign(self, message: bytes) -> bytes:
+        return self._sign(message)
+
+    def __repr__(self) -> str:
+        return f"DeviceIdentity(id={self.id[:12]}...)"
+
+
+def load_identity(state_dir: str) -> DeviceIdentity:
+    """The identity in ``state_dir``, made on first use.
+
+    Where the directory cannot be written, an identity for this process alone, and
+    one warning. Raises ConfigError for a file that is not ours or not readable.
+    """
+    path = os.path.join(state_dir, DEVICE_FILE)
+    try:
+        found = _read_key(path)
+        if found is None:
+            _make_directory(state_dir)
+            _create(path, _new_device())
+            found = _read_key(path)
+        if found is None:
+            raise OSError("the new file vanished")
+        return DeviceIdentity(found)
+    except OSError as error:
+        log.warning(
+            "no device identity can be kept in %s (%s): using one for this process only",
+            state_dir,
+            error.strerror or error,
+        )
+        return DeviceIdentity(secrets.token_bytes(32))
+
+
+def _new_device() -> bytes:
+    key = secrets.token_bytes(32)
+    return json.dumps({"version": 1, "privateKey": base64.b64encode(key).decode()}).encode()
+
+
+def _read_key(path: str) -> bytes | None:
+    text = _read(path)
+    if text is None:
+        return None
+    try:
+        key = base64.b64decode(json.loads(text)["privateKey"], validate=True)
+        if len(key) == 32:
+            return key
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ConfigError(
+        f"{path} is not a device identity of gwsync",
+        hint="move it away to get a new identity, which the gateway may have to approve",
+    )
+
+
+class TokenStore:
+    """Device tokens by gateway URL, device and role, with the scopes they were issued for."""
+
+    def __init__(self, state_dir: str) -> None:
+        self._dir = state_dir
+        self._path = os.path.join(state_dir, TOKENS_FILE)
+
+    def get(self, url: str, device_id: str, role: str) -> str | None:
+        entry = self._entries().get(_key(url, device_id, role))
+        token = entry.get("token") if isinstance(entry, dict) else None
+        return token if isinstance(token, str) and token else None
+
+    def put(self, url: str, device_id: str, role: str, token: str, scopes: tuple[str, ...]) -> None:
+        """Remember ``token``; a directory that cannot be written only costs the reuse."""
+        key, entry = _key(url, device_id, role), {"token": token, "scopes": list(scopes)}
+        try:
+            with self._locked():
+                entries = self._entries()
+                if entries.get(key) != entry:
+                    entries[key] = entry
+                    _replace(self._path, json.dumps(entries, indent=1).encode())
+        except OSError as error:
+            log.debug("the device token was not kept: %s", error.strerror or error)
+
+    def clear(self, url: str, device_id: str, role: str, token: str) -> None:
+        """Forget ``token``, unless another process has stored a newer one meanwhile."""
+        key = _key(url, device_id, role)
+        with contextlib.suppress(OSError), self._locked():
+            entries = self._entries()
+            entry = entries.get(key)
+            if isinstance(entry, dict) and entry.get("token") == token:
+                del entries[key]
+                _replace(self._path, json.dumps(entries, indent=1).encode())
+
+    def _entries(self) -> dict[str, Any]:
+        try:
+            entries = json.loads(_read(self._path) or "{}")
+        except (OSError, ValueError, ConfigError):
+            return {}
+        return entries if isinstance(entries, dict) else {}
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        _make_directory(self._dir)
+        descriptor = os.open(self._path + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            with contextlib.suppress(ImportError):  # no fcntl: last writer wins
+                import fcntl
+
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _key(url: str, device_id: str, role: str) -> str:
+    return f"{url}|{device_id}|{role}"
+
+
+def _make_directory(path: str) -> None:
+    os.makedirs(path, mode=0o700, exist_ok=True)
+
+
+def _read(path: str) -> str | None:
+    """The text of a private file of ours; None if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+            raise ConfigError(
+                f"{path} can be read by others (mode {stat.S_IMODE(mode):o})",
+                hint=f"chmod 600 {path}",
+            )
+        return file.read()
+
+
+def _write_temporary(path: str, data: bytes) -> str:
+    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.{secrets.token_hex(4)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return temporary
+
+
+def _create(path: str, data: bytes) -> None:
+    """Put ``data`` at ``path`` unless a file is there already; that one then counts.
+
+    A link, not a rename: renaming would let two racing processes each go on with
+    an identity of their own.
+    """
+    temporary = _write_temporary(path, data)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
+
+
+def _replace(path: str, data: bytes) -> None:
+    os.replace(_write_temporary(path, data), path)

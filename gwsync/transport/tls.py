@@ -1,0 +1,100 @@
+"""Stage ``tls``: TLS over the connected socket, under the URL's host name.
+
+The name, never the IP, is sent as SNI and verified. Verification has no off
+switch. The context is built here rather than by ``create_default_context``, which
+honours SSLKEYLOGFILE, and is a gevent one, since the stock one would block the hub.
+"""
+
+from __future__ import annotations
+
+import ssl
+from functools import lru_cache
+from typing import Any
+
+import gevent
+from gevent import ssl as gevent_ssl
+
+from .. import limits
+from ..endpoint import Endpoint
+from ..errors import ConfigError, DialTimeout, TlsError
+from .deadline import Deadline
+from .trace import Tracer
+
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+
+
+@lru_cache(maxsize=8)  # 16-18 ms to build with the system's store
+def _context(ca_file: str | None) -> Any:
+    context = gevent_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"ca_file {ca_file} cannot be used: {error}") from None
+    return context
+
+
+def wrap(
+    sock: Any,
+    endpoint: Endpoint,
+    *,
+    ca_file: str | None,
+    server_name: str | None,
+    deadline: Deadline,
+    tracer: Tracer,
+) -> Any:
+    """``sock`` with TLS on it. The raw socket is closed if that fails."""
+    name = server_name or endpoint.host
+    limit = deadline.within(limits.TLS_TIMEOUT_S)
+    try:
+        with tracer.stage("tls", f"handshake as {name}") as note:
+            try:
+                with gevent.Timeout(limit.remaining()):
+                    secure = _context(ca_file).wrap_socket(sock, server_hostname=name)
+            except gevent.Timeout:
+                raise DialTimeout(
+                    f"{name} did not finish the TLS handshake in time",
+                    stage="tls",
+                    hint="is this a TLS port? ws:// is for plain ones",
+                ) from None
+            except ssl.SSLCertVerificationError as error:
+                raise TlsError(
+                    f"the certificate of {name} was refused: {error.verify_message}",
+                    hint=_certificate_hint(error),
+                ) from error
+            except ssl.SSLError as error:
+                raise TlsError(_message(name, error), hint=_hint(error)) from error
+            except OSError as error:
+                raise TlsError(
+                    f"{name} closed the connection during the TLS handshake: "
+                    f"{error.strerror or error}",
+                    hint="is this a TLS port? ws:// is for plain ones",
+                ) from error
+            note.detail = f"{secure.version()}, {name} verified"
+            return secure
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _message(name: str, error: ssl.SSLError) -> str:
+    if error.reason in _NOT_TLS:
+        return f"{name} does not speak TLS on this port"
+    return f"TLS with {name} failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
+
+
+def _hint(error: ssl.SSLError) -> str:
+    if error.reason in _NOT_TLS:
+        return "the server speaks plain HTTP there: ws:// instead of wss://, or another port"
+    return "the server must offer TLS 1.2 or later"
+
+
+def _certificate_hint(error: ssl.SSLCertVerificationError) -> str:
+    if "mismatch" in error.verify_message.lower():
+        return "use the name that the certificate is for, or set server_name"
+    if "expired" in error.verify_message.lower():
+        return "the certificate must be renewed on the gateway's host"
+    return "pass ca_file=... with the certificate authority that signed it"

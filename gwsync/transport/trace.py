@@ -1,0 +1,68 @@
+"""The record of a dial: one context manager around each stage feeds logs and traces.
+
+Every line goes to ``gwsync.dial`` at INFO: these are steps, not errors.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import DialError, HandshakeError
+from ..values import StageRecord, Trace
+from .deadline import Clock
+
+log = logging.getLogger("gwsync.dial")
+
+
+class Note:
+    """What a stage found out, filled in while it runs."""
+
+    __slots__ = ("detail",)
+
+    def __init__(self) -> None:
+        self.detail = ""
+
+
+class Tracer:
+    """Collects the stages of one attempt."""
+
+    def __init__(self, url: str, clock: Clock = time.monotonic) -> None:
+        self.url = url
+        self._clock = clock
+        self._start = clock()
+        self._records: list[StageRecord] = []
+        self.current: str | None = None
+
+    @property
+    def trace(self) -> Trace:
+        return Trace(self.url, tuple(self._records))
+
+    @contextmanager
+    def stage(self, name: str, intent: str) -> Iterator[Note]:
+        """Record one stage; a gwsync error that leaves it carries the trace so far."""
+        began = self._clock()
+        note = Note()
+        self.current = name
+        log.info("%s: %s", name, intent)
+        try:
+            yield note
+        except BaseException as error:
+            detail = str(getattr(error, "message", None) or type(error).__name__)
+            self._add(name, began, False, detail)
+            log.info("%s: failed after %.1f ms: %s", name, self._elapsed_ms(began), detail)
+            if isinstance(error, (DialError, HandshakeError)):
+                error.trace = self.trace
+            raise
+        self._add(name, began, True, note.detail)
+        log.info("%s: %s (%.1f ms)", name, note.detail or "done", self._elapsed_ms(began))
+        self.current = None
+
+    def _add(self, name: str, began: float, ok: bool, detail: str) -> None:
+        record = StageRecord(name, began - self._start, self._clock() - began, ok, detail)
+        self._records.append(record)
+
+    def _elapsed_ms(self, began: float) -> float:
+        return (self._clock() - began) * 1000
