@@ -1,14 +1,15 @@
 """Kills a gateway whose test process died without saying goodbye.
 
-Runs as its own process: ``guard.py PGID``. Its standard input is a pipe from the test process.
-End of file without the word ``done`` means that the test process is gone (SIGKILL, a crash),
-and the process group it left behind is ended.
+Runs as its own process: ``guard.py PGID DIRECTORY``. Its standard input is a pipe from
+the test process. End of file without the word ``done`` means that the test process is gone (SIGKILL, a crash),
+and the process group and the directory it left behind are removed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -28,6 +29,7 @@ def main() -> None:
             os.killpg(group, 0)
             time.sleep(0.1)
         os.killpg(group, signal.SIGKILL)
+    shutil.rmtree(sys.argv[2], ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -136,7 +136,10 @@ class RealGateway:
         self.pid = self._process.pid
         atexit.register(self._end_processes)
         self._guard = subprocess.Popen(
-            [sys.executable, "-S", Path(__file__).with_name("guard.py"), str(self.pid)],
+            [
+                *(sys.executable, "-S", Path(__file__).with_name("guard.py")),
+                *(str(self.pid), self.directory),
+            ],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -172,6 +175,10 @@ class RealGateway:
     def join_test_client(self) -> BareClient:
         """A second client, of the kind whose coming and going emits ``presence`` events."""
         return BareClient(self.url, self.token if self.auth != "none" else None)
+
+    def chat_message(self, words: str) -> str:
+        """A chat message that the stub model answers with ``words``, slowly enough to stream."""
+        return f"delay=100 echo:{words}"
 
     # -- looking at it ----------------------------------------------------------
 
@@ -243,7 +250,9 @@ class RealGateway:
         """As little as possible: nothing of the user's own OpenClaw may leak in."""
         own = self.directory
         path = os.pathsep.join((str(installed.node.parent), "/usr/local/bin:/usr/bin:/bin"))
+        marker = {name: os.environ[name] for name in ("GWSYNC_CI_RUN",) if name in os.environ}
         return {
+            **marker,  # by which CI finds what a run left behind
             "PATH": path,
             "LANG": "C.UTF-8",
             "HOME": str(own / "home"),
