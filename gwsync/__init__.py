@@ -1,1 +1,115 @@
-"""gwsync: the OpenClaw Gateway from ordinary, blocking Python."""
+"""gwsync: the OpenClaw Gateway from ordinary, blocking Python.
+
+>>> import gwsync
+>>> gwsync.request("status")            # doctest: +SKIP
+
+One shared connection per process, opened on first use; pushes arrive at callbacks;
+reconnects look after themselves. See README.rst.
+"""
+
+import logging
+
+from .config import UNSET, Config, ReconnectPolicy
+from .connection import Connection
+from .errors import (
+    AuthError,
+    ConfigError,
+    ConnectionClosed,
+    ConnectionLost,
+    DialError,
+    DialTimeout,
+    GatewayError,
+    HandshakeError,
+    MissingScope,
+    PairingRequired,
+    PayloadTooLarge,
+    ProtocolError,
+    ProtocolMismatch,
+    RequestError,
+    RequestTimeout,
+    ResolveError,
+    ScopeError,
+    TcpError,
+    TlsError,
+    UpgradeError,
+)
+from .process import (
+    close,
+    configure,
+    connect,
+    hello,
+    on,
+    pushes,
+    request,
+    request_many,
+    shared,
+    status,
+    subscribe,
+    wait,
+)
+from .session.subscriptions import PushStream, Subscription
+from .values import (
+    Dropped,
+    Event,
+    Hello,
+    SeqGap,
+    Snapshot,
+    StageRecord,
+    StateChange,
+    Status,
+    Trace,
+)
+from .version import VERSION as __version__
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+__all__ = [
+    "UNSET",
+    "AuthError",
+    "Config",
+    "ConfigError",
+    "Connection",
+    "ConnectionClosed",
+    "ConnectionLost",
+    "DialError",
+    "DialTimeout",
+    "Dropped",
+    "Event",
+    "GatewayError",
+    "HandshakeError",
+    "Hello",
+    "MissingScope",
+    "PairingRequired",
+    "PayloadTooLarge",
+    "ProtocolError",
+    "ProtocolMismatch",
+    "PushStream",
+    "ReconnectPolicy",
+    "RequestError",
+    "RequestTimeout",
+    "ResolveError",
+    "ScopeError",
+    "SeqGap",
+    "Snapshot",
+    "StageRecord",
+    "StateChange",
+    "Status",
+    "Subscription",
+    "TcpError",
+    "TlsError",
+    "Trace",
+    "UpgradeError",
+    "__version__",
+    "close",
+    "configure",
+    "connect",
+    "hello",
+    "on",
+    "pushes",
+    "request",
+    "request_many",
+    "shared",
+    "status",
+    "subscribe",
+    "wait",
+]

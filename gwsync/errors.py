@@ -32,6 +32,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from .values import Trace
 
 Outcome = Literal["not_sent", "maybe", "rejected"]
@@ -61,6 +63,14 @@ class GatewayError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def copy(self) -> Self:
+        """The same error as an object of its own, for one more caller to raise."""
+        twin = type(self).__new__(type(self))
+        twin.args = self.args
+        twin.__dict__.update(self.__dict__)
+        twin.__cause__ = self.__cause__
+        return twin
 
 
 class ConfigError(GatewayError, ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 import msgspec
 
@@ -64,6 +64,15 @@ class Event:
         return f"Event(name={self.name!r}, seq={self.seq!r})"
 
 
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """The strings of a list that the gateway sent; anything else it holds is left out."""
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
 @dataclass(frozen=True)
 class Hello:
     """What the gateway said when it let us in (schema ``HelloOk``).
@@ -92,27 +101,27 @@ class Hello:
     @property
     def boot_id(self) -> str | None:
         """Changes with each start of the gateway; None on releases that have none."""
-        return self._part("server").get("bootId")
+        return _text(self._part("server").get("bootId"))
 
     @property
     def scopes(self) -> tuple[str, ...] | None:
         """The scopes granted; None where an old release does not say."""
         scopes = self._part("auth").get("scopes")
-        return tuple(scopes) if isinstance(scopes, list) else None
+        return _texts(scopes) if isinstance(scopes, list) else None
 
     @property
     def role(self) -> str | None:
-        return self._part("auth").get("role")
+        return _text(self._part("auth").get("role"))
 
     @cached_property
     def methods(self) -> frozenset[str]:
         """Methods the gateway advertises: a hint, not the whole list."""
-        return frozenset(self._part("features").get("methods") or ())
+        return frozenset(_texts(self._part("features").get("methods")))
 
     @cached_property
     def events(self) -> frozenset[str]:
         """Events the gateway advertises: a hint, not the whole list."""
-        return frozenset(self._part("features").get("events") or ())
+        return frozenset(_texts(self._part("features").get("events")))
 
     @property
     def snapshot(self) -> Mapping[str, Any]:
@@ -186,7 +195,7 @@ class StateChange:
         }
 
 
-Push = Union[Snapshot, Event, SeqGap, Dropped, StateChange]
+Push = Snapshot | Event | SeqGap | Dropped | StateChange
 
 
 @dataclass(frozen=True)

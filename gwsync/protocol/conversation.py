@@ -15,13 +15,13 @@ from enum import Enum
 from typing import Any
 
 from .. import limits
-from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError
+from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError, ProtocolMismatch
 from ..values import Binary, Event, Push, decode_json
 from .frames import Response, Unknown, decode, encode_request
 from .handshake import Accepted, Handshake
 from .liveness import Liveness
 from .pending import Call, Pending
-from .refusals import handshake_error, request_error
+from .refusals import handshake_error, printable, request_error, seconds
 from .sequence import Order, Sequence
 
 _MAX_EARLY_EVENTS = 100  # events that overtake hello-ok are held, not lost
@@ -38,7 +38,7 @@ class State(Enum):
 class Step:
     """What to do now: bytes to send, pushes to deliver, and whether the link must end."""
 
-    send: list[bytes] = field(default_factory=list)
+    send: list[bytes] = field(default_factory=list, repr=False)  # `connect` holds the token
     pushes: list[Push] = field(default_factory=list)
     accepted: Accepted | None = None
     error: GatewayError | None = None  # set: end the link, with `close_code`
@@ -48,19 +48,26 @@ class Step:
 class Conversation:
     """Owns the calls sent on one link: each settles exactly once, here or in `lost`."""
 
-    def __init__(self, handshake: Handshake, now: float) -> None:
+    def __init__(
+        self,
+        handshake: Handshake,
+        now: float,
+        handshake_timeout_s: float = limits.HANDSHAKE_TIMEOUT_S,
+    ) -> None:
         self.state = State.CHALLENGE
         self.restart_expected_s: float | None = None
         self.shutdown_reason: str | None = None
         self.counters = {"late": 0, "unknown": 0, "invalid": 0, "bad_seq": 0, "repeated": 0}
         self._handshake = handshake
-        self._deadline = now + limits.HANDSHAKE_TIMEOUT_S
+        self.rtt_s: float | None = None
+        self._started = now
+        self._deadline = now + handshake_timeout_s
         self._liveness: Liveness | None = None
         self._pending = Pending()
         self._sequence = Sequence()
         self._early: list[Event] = []
         self._invalid_at: deque[float] = deque()
-        self._methods: Iterable[str] = ()
+        self._methods: frozenset[str] = frozenset()
         self._connect: Call | None = None
 
     # -- what the driver asks -----------------------------------------------------
@@ -85,7 +92,7 @@ class Conversation:
                 step,
                 DialTimeout(
                     f"the gateway gave no answer: {self.state.value} for "
-                    f"{limits.HANDSHAKE_TIMEOUT_S:g} s",
+                    f"{now - self._started:.3g} s",
                     stage="handshake",
                     hint="is this an OpenClaw gateway?",
                 ),
@@ -99,10 +106,11 @@ class Conversation:
             self._end(step, silent, 4000)
         return step
 
-    def call(self, call: Call) -> bytes:
+    def call(self, call: Call, now: float) -> bytes:
         """The request's bytes; from here on it is this conversation's to settle."""
         if self.state is not State.OPEN:
             raise RuntimeError(f"a call in state {self.state.name}")
+        call.sent_at = now
         return encode_request(self._pending.add(call), call.method, call.params)
 
     def forget(self, call: Call) -> None:
@@ -128,10 +136,10 @@ class Conversation:
             _ACTIONS[self.state, _kind(got)](self, got, now, step)
         return step
 
-    def lost(self, error: GatewayError) -> list[Call]:
+    def lost(self) -> list[Call]:
         """The link is gone: the calls that were sent and have no answer, to be settled."""
         self.state = State.ENDED
-        return self._pending.drain()
+        return [call for call in self._pending.drain() if call is not self._connect]
 
     # -- what frames do -------------------------------------------------------------
     def _challenge(self, event: Event, now: float, step: Step) -> None:
@@ -152,6 +160,8 @@ class Conversation:
             if response.ok is not True:
                 raise handshake_error(response.error)
             accepted = self._handshake.accept(decode_json(response.payload, "hello-ok"))
+        except ProtocolMismatch as error:
+            return self._end(step, error, 1002)
         except GatewayError as error:
             return self._end(step, error)
         self.state = State.OPEN
@@ -190,10 +200,8 @@ class Conversation:
         except ProtocolError:
             payload = None
         notice = payload if isinstance(payload, dict) else {}
-        self.shutdown_reason = str(notice.get("reason", "shutdown"))
-        expected = notice.get("restartExpectedMs")
-        if isinstance(expected, (int, float)) and 0 <= expected < limits.MAX_TIMEOUT_S * 1000:
-            self.restart_expected_s = expected / 1000
+        self.shutdown_reason = printable(notice.get("reason") or "shutdown")
+        self.restart_expected_s = seconds(notice.get("restartExpectedMs"))
 
     def _answer(self, response: Response, now: float, step: Step) -> None:
         call = self._pending.find(response.id)
@@ -204,11 +212,12 @@ class Conversation:
                 return
             result: Any = response.payload
         elif response.ok is False and isinstance(response.error, dict):
-            result = request_error(call.method, response.error, frozenset(self._methods))
+            result = request_error(call.method, response.error, self._methods)
         else:
             result = ProtocolError(f"the answer to {call.method} has no valid form")
             result.outcome = "maybe"
         self._pending.remove(call)
+        self.rtt_s = now - call.sent_at
         call.settle(result)
 
     def _count_late(self, response: Response, now: float, step: Step) -> None:

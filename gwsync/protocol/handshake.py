@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import limits
-from ..errors import HandshakeError
+from ..errors import HandshakeError, ProtocolMismatch
 from ..values import Hello
 from .device import Device, base64url, proof_text
 from .frames import encode_value
-from .refusals import scope_error
+from .refusals import printable, scope_error
 
 MIN_PROTOCOL, MAX_PROTOCOL = 3, 4
 CLIENT_ID = CLIENT_MODE = "cli"  # a closed list: a name of our own would be refused
@@ -107,8 +107,15 @@ class Handshake:
         if not isinstance(payload, dict) or payload.get("type") != "hello-ok":
             raise _bad_hello("the payload is not a hello-ok")
         protocol = payload.get("protocol")
-        if type(protocol) is not int or not MIN_PROTOCOL <= protocol <= MAX_PROTOCOL:
-            raise _bad_hello(f"protocol {protocol!r} was not offered")
+        if type(protocol) is not int:
+            raise _bad_hello("`protocol` is missing or not a number")
+        if not MIN_PROTOCOL <= protocol <= MAX_PROTOCOL:
+            raise ProtocolMismatch(
+                f"the gateway chose protocol {printable(protocol)}, gwsync offered "
+                f"{MIN_PROTOCOL} to {MAX_PROTOCOL}",
+                code="PROTOCOL_MISMATCH",
+                hint="update the older of the two",
+            )
         for part in ("server", "features", "snapshot", "policy"):
             if not isinstance(payload.get(part), dict):
                 raise _bad_hello(f"`{part}` is missing or not an object")
@@ -123,7 +130,7 @@ class Handshake:
             payload = {**payload, "auth": auth}
             granted = auth.get("scopes")
             if isinstance(granted, list):
-                missing = scope_error(self.scopes, [str(scope) for scope in granted])
+                missing = scope_error(self.scopes, [s for s in granted if isinstance(s, str)])
                 if missing is not None:
                     raise missing
         return Accepted(
@@ -155,12 +162,14 @@ def _read_challenge(challenge: Any) -> tuple[str, int]:
             "the gateway's challenge has no usable nonce; nothing was signed",
             code="BAD_CHALLENGE",
             hint="is this an OpenClaw gateway?",
+            retryable=True,
         )
     if type(ts) is not int or not 0 <= ts < 2**53:
         raise HandshakeError(
             "the gateway's challenge has no usable time; nothing was signed",
             code="BAD_CHALLENGE",
             hint="is this an OpenClaw gateway?",
+            retryable=True,
         )
     return nonce, ts
 

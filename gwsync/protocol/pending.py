@@ -7,21 +7,33 @@ from typing import Any
 
 import msgspec
 
-from ..errors import GatewayError, Outcome
+from ..errors import GatewayError, Outcome, ProtocolError
 from ..values import decode_json
 
 Result = msgspec.Raw | GatewayError
+
+
+class _Ending:
+    """How a call ended. An object, since two calls may end with the same result."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: Result | None) -> None:
+        self.result = result
+
+
+_GIVEN_UP = GatewayError("the caller gave up")
 
 
 class Call:
     """One request, from the caller's hands to its settlement.
 
     Shared by two threads: the caller, who may give up, and the one that drives the
-    conversation. Both permits below are lists of one element, because ``pop`` is
-    atomic: whoever pops first has decided, and the other finds it empty.
+    conversation. Both races are decided by one atomic operation each: whoever pops
+    the permit decides whether it is sent, whoever fills the slot what it ends with.
     """
 
-    __slots__ = ("_done", "_send_permit", "_settle_permit", "final", "id", "method", "params", "result")
+    __slots__ = ("_done", "_permit", "_slot", "final", "id", "method", "params", "sent_at")
 
     def __init__(
         self,
@@ -35,40 +47,40 @@ class Call:
         self.params = params
         self.final = final
         self.id = ""
-        self.result: Result | None = None
+        self.sent_at = 0.0
         self._done = done
-        self._send_permit = [True]
-        self._settle_permit = [True]
+        self._permit = [True]
+        self._slot: dict[str, Result] = {}
 
     def claim(self) -> bool:
         """Take the right to send it, or to keep it from ever being sent. Once."""
         try:
-            return self._send_permit.pop()
+            return self._permit.pop()
         except IndexError:
             return False
 
     def settle(self, result: Result) -> bool:
         """Give it its result; False if it has one already, and then nothing changes."""
-        try:
-            self._settle_permit.pop()
-        except IndexError:
+        if self._slot.setdefault("result", result) is not result:
             return False
-        self.result = result
         self._done()
         return True
 
     def give_up(self) -> Outcome | None:
         """The caller no longer waits: the outcome so far, or None if it was settled."""
         unsent = self.claim()
-        try:
-            self._settle_permit.pop()
-        except IndexError:
+        if self._slot.setdefault("result", _GIVEN_UP) is not _GIVEN_UP:
             return None
         return "not_sent" if unsent else "maybe"
 
     @property
     def settled(self) -> bool:
-        return not self._settle_permit
+        """Whether it has a result, or nobody wants one any more."""
+        return bool(self._slot)
+
+    @property
+    def result(self) -> Result | None:
+        return self._slot.get("result")
 
     def value(self) -> Any:
         """The decoded payload; raises the error it was settled with."""
@@ -103,7 +115,9 @@ class Pending:
         return self._calls.get(id) if isinstance(id, str) else None
 
     def remove(self, call: Call) -> None:
-        self._calls.pop(call.id, None)
+        """Forget it, if it is here: every link gives out the same ids."""
+        if self._calls.get(call.id) is call:
+            del self._calls[call.id]
 
     def drain(self) -> list[Call]:
         calls = list(self._calls.values())

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from .. import limits
 from ..errors import (
     AuthError,
     HandshakeError,
@@ -41,15 +43,19 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _seconds(milliseconds: Any) -> float | None:
-    if isinstance(milliseconds, (int, float)) and not isinstance(milliseconds, bool):
-        return milliseconds / 1000 if milliseconds >= 0 else None
-    return None
+def seconds(milliseconds: Any) -> float | None:
+    """A wait that the gateway announced, bounded; None if it is no such thing."""
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
+        return None
+    if milliseconds < 0:
+        return None
+    return min(milliseconds, limits.MAX_TIMEOUT_S * 1000) / 1000
 
 
 def printable(text: Any, limit: int = 300) -> str:
     """Text of the other side, safe for a log or a terminal: one line, no control codes."""
-    line = str(text)
+    plain = isinstance(text, (str, int, float))
+    line = str(text)[: limit + 1] if plain else f"({type(text).__name__})"
     line = "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in line)
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
@@ -58,19 +64,19 @@ def handshake_error(error: Any) -> HandshakeError:
     """The refusal of ``connect`` as the error to raise."""
     shape = _mapping(error)
     details = _mapping(shape.get("details"))
-    code = str(details.get("code") or shape.get("code") or "")
+    code = printable(details.get("code") or shape.get("code") or "")
     message = printable(shape.get("message") or "no reason given")
     retryable = bool(shape.get("retryable")) or shape.get("code") == "UNAVAILABLE"
     common: dict[str, Any] = {
         "code": code,
         "details": details,
         "retryable": retryable,
-        "retry_after": _seconds(shape.get("retryAfterMs", details.get("retryAfterMs"))),
+        "retry_after": seconds(shape.get("retryAfterMs", details.get("retryAfterMs"))),
     }
     if code == "PAIRING_REQUIRED":
         return _pairing(message, details, common)
     if code == "PROTOCOL_MISMATCH" or "expectedProtocol" in details:
-        expected = details.get("expectedProtocol", "another version")
+        expected = printable(details.get("expectedProtocol", "another version"))
         return ProtocolMismatch(
             f"the gateway speaks protocol {expected}, gwsync speaks 3 to 4",
             hint="update the older of the two",
@@ -94,7 +100,8 @@ def _pairing(
 ) -> PairingRequired:
     request_id = details.get("requestId")
     request_id = printable(request_id) if request_id else None
-    command = f"openclaw devices approve {request_id or '<requestId>'}"
+    # Made to be pasted into a shell, and the id is the other side's text.
+    command = f"openclaw devices approve {shlex.quote(request_id) if request_id else '<requestId>'}"
     pairing = PairingRequired(
         f"this device must be approved by the gateway's owner: {message}",
         hint=f"on the gateway's host run: {command}",
@@ -135,16 +142,23 @@ def request_error(method: str, error: Any, known_methods: Collection[str] = ()) 
         "code": code,
         "details": details,
         "retryable": shape.get("retryable") is True,
-        "retry_after": _seconds(shape.get("retryAfterMs")),
+        "retry_after": seconds(shape.get("retryAfterMs")),
     }
-    found = _MISSING_SCOPE.search(message)
-    if found is None:
+    scope = _missing_scope(_mapping(details), message)
+    if scope is None:
         return RequestError(message, **common)
     required = _mapping(details).get("requiredScopes")
-    missing = MissingScope(message, hint=_scope_hint(method, found[1], known_methods), **common)
-    missing.missing = found[1]
-    missing.required = tuple(map(str, required)) if isinstance(required, list) else (found[1],)
+    missing = MissingScope(message, hint=_scope_hint(method, scope, known_methods), **common)
+    missing.missing = scope
+    missing.required = tuple(map(printable, required)) if isinstance(required, list) else (scope,)
     return missing
+
+
+def _missing_scope(details: Mapping[str, Any], message: str) -> str | None:
+    if details.get("code") == "MISSING_SCOPE" and details.get("missingScope"):
+        return printable(details["missingScope"])
+    found = _MISSING_SCOPE.search(message)  # older releases give no details
+    return found[1] if found else None
 
 
 def _scope_hint(method: str, scope: str, known_methods: Collection[str]) -> str:
@@ -154,4 +168,6 @@ def _scope_hint(method: str, scope: str, known_methods: Collection[str]) -> str:
     # A gateway answers a method that it does not have with this same error.
     near = difflib.get_close_matches(method, known_methods, n=3)
     names = f"; did you mean {', '.join(near)}" if near else ""
-    return f"the gateway advertises no method {method!r}, it may not exist{names}; if it does, {hint}"
+    return (
+        f"the gateway advertises no method {method!r}, it may not exist{names}; if it does, {hint}"
+    )

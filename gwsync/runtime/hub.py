@@ -74,6 +74,10 @@ class HubThread:
         """Whether the caller is on this hub's thread."""
         return get_ident() == self.ident
 
+    @property
+    def stopping(self) -> bool:
+        return self._closing
+
     def stop(self, timeout: float = limits.EXIT_TIMEOUT_S) -> bool:
         """End the thread: kill its greenlets, destroy its loop. True when it is gone."""
         if self.here:

@@ -7,7 +7,7 @@ by the caller; nothing here waits for such a thread at exit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from gevent.event import AsyncResult
 
@@ -35,5 +35,4 @@ def start(hub: HubThread, function: Callable[..., T], *args: Any) -> AsyncResult
 
 def run(hub: HubThread, function: Callable[..., T], *args: Any) -> T:
     """``function(*args)`` on a native thread, waited for by the calling greenlet of ``hub``."""
-    value: T = start(hub, function, *args).get()
-    return value
+    return cast(T, start(hub, function, *args).get())

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .calls import Call
-from .runs import Run, Session
+from .runs import Run
+from .sessions import Session
 
 if TYPE_CHECKING:
     from .core import Core

@@ -10,29 +10,27 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import gevent
-from gevent import socket
 from gevent.pool import Group
 
 from ..runtime.hub import HubThread
-from . import methods, schema
-from .admission import Admitted, Rules, admit
+from . import methods, schema, web
+from .admission import Admitted, Rules
 from .calls import Call, Holds
 from .chat import Chat
 from .devices import Devices
+from .door import Door
+from .options import Options, Phase
 from .peer import Peer
-from .records import ConnectRefusal, GatewayRefusal, Handshake, Received
-from .state import SERVER_VERSION, Boot, now_ms
-from .wire import Response, dumps, event_head, http_response
+from .reception import Reception, announced
+from .records import GatewayRefusal, Received
+from .state import Boot, now_ms
+from .wire import Response, dumps, event_head
 
-MAX_UNAUTHENTICATED = 32  # per client address; all of ours have the same
 MAX_ROLE_ERRORS = 10
 GRACE_S = 0.5  # how long stop() and restart() wait for clients to echo a close
-AUTH_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 4.0, 5.0)  # on loopback, doubling per failure
 
 _REQUEST = schema.record(
     {"type": schema.constant("req"), "id": schema.string(1), "method": schema.string(1)},
@@ -42,28 +40,6 @@ _REQUEST = schema.record(
         "expectedProfileId": schema.string(1, 128),
     },
 )
-
-
-class Phase(str, Enum):
-    """What the gateway does with those who knock."""
-
-    ACCEPTING = "accepting"
-    CLOSING = "closing"  # upgrades are answered 503
-    DOWN = "down"  # nobody listens
-    STARTING = "starting"  # connect is answered 1013
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True)
-class Options:
-    host: str
-    port: int
-    tick_interval: float
-    health_interval: float
-    ping_interval: float
-    handshake_timeout: float
-    max_payload: int
-    auth_delay: bool
 
 
 class Core:
@@ -83,9 +59,9 @@ class Core:
         self.holds = Holds()
         self.ledger: list[Received] = []
         self.executed: list[Received] = []
-        self.handshakes: list[Handshake] = []
+        self.reception = Reception(self)
         self.open = self.total = self.sockets = 0
-        self.port = options.port
+        self.door = Door(options.host, options.port)
         raw = secrets.token_bytes(32)
         public = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
         self.identity = (hashlib.sha256(raw).hexdigest(), public)
@@ -93,9 +69,6 @@ class Core:
         self.boot = self._new_boot()
         self.custom: dict[str, methods.Method] = {}
         self.methods = methods.builtin(self)
-        self._auth_failures = 0
-        self._listener: Any = None
-        self._holder: Any = None
 
     def _new_boot(self) -> Boot:
         options = self.options
@@ -107,52 +80,27 @@ class Core:
 
     # -- listening --------------------------------------------------------------
     def start(self) -> None:
-        self._holder = self._bind()
-        self.port = self._holder.getsockname()[1]
         self.listen()
-        self.tasks.spawn(self._every, self.options.tick_interval, self._tick)
-        self.tasks.spawn(self._every, self.options.health_interval, self.push_health)
-        self.tasks.spawn(self._every, self.options.ping_interval, self._ping)
-
-    def _bind(self) -> Any:
-        family = socket.AF_INET6 if ":" in self.options.host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((self.options.host, self.port))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        options = self.options
+        self.tasks.spawn(self._every, options.tick_interval, self._tick)
+        self.tasks.spawn(self._every, options.health_interval, self.push_health)
+        self.tasks.spawn(self._every, options.ping_interval, self._ping)
 
     def listen(self, phase: Phase = Phase.ACCEPTING) -> None:
-        # The holder stays bound and never listens: while we are down, connecting is
-        # refused, and no other process (nor a dialling client itself) gets the port.
-        self._listener = self._bind()
-        self._listener.listen(128)
+        self.door.open()
         self.set_phase(phase)
-        self.tasks.spawn(self._accept, self._listener)
+        self.tasks.spawn(self.door.welcome, self._visitor)
+
+    def _visitor(self, sock: Any) -> None:
+        peer = Peer(self, sock)
+        self.peers.add(peer)
+        self.sockets += 1
+        self.tasks.spawn(peer.run)
+        self.changed()
 
     def set_phase(self, phase: Phase) -> None:
         self.phase = phase
         self.changed()
-
-    def _accept(self, listener: Any) -> None:
-        while listener is self._listener:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return
-            peer = Peer(self, sock)
-            self.peers.add(peer)
-            self.sockets += 1
-            self.tasks.spawn(peer.run)
-            self.changed()
-
-    def _close_listener(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close()
 
     def later(self, seconds: float, function: Callable[..., Any], *args: Any) -> Any:
         """Run ``function`` on the hub thread after a while, unless stopped first."""
@@ -169,111 +117,28 @@ class Core:
     # -- HTTP and handshake -----------------------------------------------------
     def http_answer(self, path: str, upgrade: bool) -> Response | None:
         """What to answer over HTTP; None lets the upgrade go on."""
-        ready = self.phase is Phase.ACCEPTING
         if upgrade:
             waiting = sum(1 for peer in self.peers if peer.admitted is None)
-            if self.phase is Phase.CLOSING:
-                return _plain(503, "Gateway websocket admission closed")
-            if waiting > MAX_UNAUTHENTICATED:
-                return _plain(503, "Too many unauthenticated sockets")
-            return None
-        route = path.partition("?")[0]
-        up = self.boot.uptime_ms
-        if route in ("/health", "/healthz"):
-            return _json(200, {"ok": True, "status": "live"})
-        if route in ("/ready", "/readyz"):
-            failing = [] if ready else [self.phase.value]
-            return _json(
-                200 if ready else 503, {"ready": ready, "failing": failing, "uptimeMs": up}
-            )
-        if route in ("/startup", "/startupz"):
-            word = {Phase.ACCEPTING: "started", Phase.STARTING: "starting"}.get(
-                self.phase, "draining"
-            )
-            body = {"ok": ready, "status": word, "version": SERVER_VERSION, "uptimeMs": up}
-            return _json(200 if ready else 503, body)
-        html = b"<!doctype html><title>gwsync local gateway</title>"
-        return http_response(200, "OK", html, "text/html; charset=utf-8")
-
-    def upgraded(self, peer: Peer) -> None:
-        self.changed()
+            return web.refuse_upgrade(self.phase, waiting)
+        return web.answer(path, self.phase, self.boot.uptime_ms)
 
     @staticmethod
     def frame_complaints(frame: Any) -> str:
         return schema.complaints(_REQUEST, frame)
 
-    def connect(self, peer: Peer, request_id: str, params: Any) -> None:
-        """Decide on a ``connect``; the test may hold it."""
-        if not self.holds.park_before("connect", lambda: self._connect(peer, request_id, params)):
-            self._connect(peer, request_id, params)
-        self.changed()
-
-    def _connect(self, peer: Peer, request_id: str, params: Any) -> None:
-        try:
-            if self.phase is Phase.STARTING:
-                raise ConnectRefusal(
-                    "UNAVAILABLE",
-                    "gateway starting; retry shortly",
-                    details={"reason": "startup-sidecars"},
-                    retryable=True,
-                    retry_after_ms=500,
-                    close_code=1013,
-                    close_reason="gateway starting",
-                )
-            admitted = admit(
-                params,
-                rules=self.rules,
-                devices=self.devices,
-                nonce=peer.nonce,
-                now_ms=now_ms(),
-                origin=peer.headers.get("Origin"),
-                scope_cap=_scope_cap(peer.headers.get("x-openclaw-scopes")),
-            )
-        except ConnectRefusal as refusal:
-            self._note_handshake(peer, params, None, refusal)
-            delay = 0.0
-            if refusal.credentials and self.options.auth_delay:
-                delay = AUTH_DELAYS_S[min(self._auth_failures, len(AUTH_DELAYS_S) - 1)]
-                self._auth_failures += 1
-            self.later(delay, peer.refuse_connect, request_id, refusal)
-            return
-        self._note_handshake(peer, params, admitted, None)
+    def joined(self, peer: Peer, admitted: Admitted, client: dict[str, Any]) -> dict[str, Any]:
+        """Count a connection in; its hello."""
         self.open += 1
         self.total += 1
-        if _announced(admitted):
-            self.boot.joined(peer.id, admitted, params["client"])
-        names = sorted({*self.methods, *self.custom})
-        peer.welcome(request_id, admitted, self.boot.hello(peer.id, admitted, names))
-        if _announced(admitted):
-            self.push_presence()
-        self.changed()
-
-    def _note_handshake(
-        self, peer: Peer, params: Any, admitted: Admitted | None, refusal: ConnectRefusal | None
-    ) -> None:
-        device = params.get("device") if isinstance(params, dict) else None
-        device_id = device.get("id") if isinstance(device, dict) else None
-        code = ""
-        if refusal is not None:
-            code = (refusal.details or {}).get("code") or refusal.code
-        self.handshakes.append(
-            Handshake(
-                peer.id,
-                self.boot.id,
-                params,
-                code,
-                admitted.scopes if admitted else (),
-                device_id,
-                peer.headers.get("Origin"),
-                time.monotonic(),
-            )
-        )
+        if announced(admitted):
+            self.boot.joined(peer.id, admitted, client)
+        return self.boot.hello(peer.id, admitted, sorted({*self.methods, *self.custom}))
 
     def peer_gone(self, peer: Peer) -> None:
         self.peers.discard(peer)
         if peer.admitted is not None:
             self.open -= 1
-            if _announced(peer.admitted):
+            if announced(peer.admitted):
                 self.boot.left(peer.id)
                 self.push_presence()
         self.changed()
@@ -313,7 +178,8 @@ class Core:
             if call.peer.role_errors > MAX_ROLE_ERRORS:
                 call.peer.close(1008, "repeated unauthorized calls")
             return
-        methods.carry_out({**self.methods, **self.custom}, call)
+        name = call.received.method
+        methods.carry_out(self.custom.get(name) or self.methods.get(name), call)
 
     def release(self, method: str | None) -> int:
         jobs = self.holds.release(method)
@@ -372,10 +238,6 @@ class Core:
                 peer.ping()
 
     # -- ends -------------------------------------------------------------------
-    def all_sockets(self) -> list[Any]:
-        own = (self._listener, self._holder, *(peer.sock for peer in self.peers))
-        return [sock for sock in own if sock is not None]
-
     def drop(self) -> int:
         peers = list(self.peers)
         for peer in peers:
@@ -398,7 +260,7 @@ class Core:
             gevent.sleep(0.005)
         if closing_for:
             gevent.sleep(closing_for)
-        self._close_listener()
+        self.door.close()
         self.drop()
         gevent.sleep(0)  # gevent closes descriptors in the loop's next round
         self.set_phase(Phase.DOWN)
@@ -413,33 +275,9 @@ class Core:
 
     def shut(self) -> None:
         """The last act: nothing of this runs afterwards."""
-        if self.phase is Phase.STOPPED:
-            return
-        if self._listener is not None:
+        if self.door.is_open:
             self.go_down({"reason": "gateway stopping"}, 0.0)
         self.set_phase(Phase.STOPPED)
         self.drop()
-        if self._holder is not None:
-            self._holder.close()
-        gevent.sleep(0)  # as above
+        self.door.release()
         self.tasks.kill(block=False)  # not this greenlet: the hub thread spawned that one
-
-
-def _announced(admitted: Admitted) -> bool:
-    # Joins of cli, gateway-client and probes are not announced; those of others are.
-    return (admitted.client_id, admitted.mode) == ("test", "test") or admitted.mode == "ui"
-
-
-def _scope_cap(header: str | None) -> tuple[str, ...] | None:
-    if header is None:
-        return None
-    return tuple(part.strip() for part in header.split(",") if part.strip())
-
-
-def _plain(status: int, text: str) -> Response:
-    return http_response(status, "Service Unavailable", text.encode(), "text/plain; charset=utf-8")
-
-
-def _json(status: int, body: Any) -> Response:
-    phrase = "OK" if status == 200 else "Service Unavailable"
-    return http_response(status, phrase, dumps(body), "application/json; charset=utf-8")

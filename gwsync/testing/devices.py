@@ -115,11 +115,12 @@ def proof_payloads(params: Mapping[str, Any]) -> tuple[str, str]:
         token,
         device["nonce"],
     ]
-    tail = [_normal(client.get("platform")), _normal(client.get("deviceFamily"))]
+    tail = [normal(client.get("platform")), normal(client.get("deviceFamily"))]
     return "|".join(["v3", *middle, *tail]), "|".join(["v2", *middle])
 
 
-def _normal(text: Any) -> str:
+def normal(text: Any) -> str:
+    """Trimmed and ASCII lower case, as platforms and families are compared and signed."""
     # ASCII lower case only: Python's lower() would change other letters too.
     return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in (text or "").strip())
 

@@ -8,32 +8,25 @@ method here may be called from any thread or greenlet.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-from ..runtime.hub import HubThread, after_fork_in_child, at_exit
-from ..runtime.waiters import Waiter, make_waiter
+import gevent
+
 from . import methods
 from .admission import Rules
-from .core import Core, Options, Phase
-from .records import Handshake, Received
+from .core import Core
+from .options import Options, Phase
+from .views import GatewayViews
 from .wire import dumps
 
-T = TypeVar("T")
 
-ANSWER_S = 10.0  # the hub thread answers in microseconds; longer means it is gone
-STOP_S = 1.5  # of which clients get half a second to echo the close frame
 _UNSET: Any = object()
-_running: set[LocalGateway] = set()
-_inherited: list[object] = []
 
 
-class LocalGateway:
+class LocalGateway(GatewayViews):
     """An OpenClaw gateway on loopback, in this process.
 
     ::
@@ -67,7 +60,8 @@ class LocalGateway:
         self.token = secrets.token_urlsafe(24) if token is None else token
         self.password = secrets.token_urlsafe(24) if password is None else password
         self._rules = Rules(auth, self.token, self.password, auto_pair)
-        self._options = Options(
+        super().__init__(
+            Options(
             host,
             port,
             tick_interval,
@@ -76,23 +70,18 @@ class LocalGateway:
             handshake_timeout,
             max_payload,
             auth_delay,
-        )
-        self._hub: HubThread | None = None
-        self._core: Core | None = None
-        self._watchers: list[Waiter] = []
-        self._callers: list[Waiter] = []
+        ))
 
     # -- life -------------------------------------------------------------------
     def start(self) -> LocalGateway:
         """Listen; returns when clients can connect. A second call does nothing."""
         if self._core is not None:
             return self
-        hub = HubThread("gwsync-local-gateway")
-        core = Core(hub, self._options, self._rules, self._changed)
-        self._hub, self._core = hub, core
-        _running.add(self)
+        self._core = Core(
+            self._start_hub("gwsync-local-gateway"), self._options, self._rules, self._changed
+        )
         try:
-            self._on_hub(core.start)
+            self._on_hub(self._core.start)
         except BaseException:
             self.stop()
             raise
@@ -100,28 +89,8 @@ class LocalGateway:
 
     def stop(self) -> None:
         """Announce the end, close every connection and the listener. Idempotent, at most 2 s."""
-        hub, self._hub = self._hub, None
-        if hub is None:
-            return
-        if hub.here:
-            self._hub = hub
-            raise RuntimeError("an inline handler cannot stop the gateway it runs in")
-        _running.discard(self)
-        core = self._need()
-        waiter = make_waiter()
-
-        def shut() -> None:
-            try:
-                core.shut()
-            finally:
-                waiter.notify()
-
-        hub.spawn(shut)
-        waiter.wait(STOP_S)
-        hub.stop(0.5)
-        for caller in tuple(self._callers):
-            caller.notify()
-        self._changed()
+        if self._core is not None:
+            self._stop_hub(self._core.shut)
 
     def __enter__(self) -> LocalGateway:
         return self.start()
@@ -131,58 +100,6 @@ class LocalGateway:
 
     def __repr__(self) -> str:
         return f"<LocalGateway {self.url} {self.phase}, {self.connections_open} open>"
-
-    # -- what it is -------------------------------------------------------------
-    @property
-    def port(self) -> int:
-        """The TCP port; stays the same across restarts."""
-        return self._core.port if self._core is not None else self._options.port
-
-    @property
-    def url(self) -> str:
-        """``ws://127.0.0.1:PORT``."""
-        host = self._options.host
-        return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}"
-
-    @property
-    def phase(self) -> str:
-        """``accepting``, ``closing``, ``down``, ``starting`` or ``stopped``."""
-        return self._core.phase.value if self._core is not None else Phase.STOPPED.value
-
-    @property
-    def boot_id(self) -> str:
-        """As in ``hello.server.bootId``; another one after each restart."""
-        return self._need().boot.id
-
-    @property
-    def connections_open(self) -> int:
-        """Connections past hello that are still there."""
-        return self._core.open if self._core is not None else 0
-
-    @property
-    def connections_total(self) -> int:
-        """Connections that ever got hello, over all restarts."""
-        return self._core.total if self._core is not None else 0
-
-    @property
-    def sockets_total(self) -> int:
-        """TCP connections ever accepted, whatever became of them."""
-        return self._core.sockets if self._core is not None else 0
-
-    @property
-    def ledger(self) -> list[Received]:
-        """Every request received so far, except ``connect``; also refused ones."""
-        return list(self._core.ledger) if self._core is not None else []
-
-    @property
-    def executed(self) -> list[Received]:
-        """The requests that were carried out: none refused, no repeated idempotency key."""
-        return list(self._core.executed) if self._core is not None else []
-
-    @property
-    def handshakes(self) -> list[Handshake]:
-        """Every ``connect`` that was decided on so far."""
-        return list(self._core.handshakes) if self._core is not None else []
 
     # -- events -----------------------------------------------------------------
     def push(
@@ -261,7 +178,7 @@ class LocalGateway:
                     run.done.wait()
             core.go_down(shutdown, closing_for)
             if down_for is not None:
-                _sleep(down_for)
+                gevent.sleep(down_for)
                 core.come_back(starting_for)
 
         if wait:
@@ -330,126 +247,3 @@ class LocalGateway:
     def held(self, method: str) -> int:
         """How many requests to ``method`` are waiting for :meth:`release`."""
         return self._need().holds.count(method)
-
-    # -- waiting ----------------------------------------------------------------
-    def wait_for(
-        self, predicate: Callable[[LocalGateway], T], timeout: float = 5.0, what: str = ""
-    ) -> T:
-        """Block until ``predicate(gateway)`` is true and return it; TimeoutError otherwise.
-
-        Looked at again whenever something changes here; waits the way the caller's
-        thread waits, so other greenlets go on.
-        """
-        deadline = time.monotonic() + timeout
-        while True:
-            waiter = make_waiter()
-            self._watchers.append(waiter)
-            try:
-                result = predicate(self)
-                if result:
-                    return result
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    label = what or getattr(predicate, "__name__", "the condition")
-                    raise TimeoutError(f"{label}: not within {timeout} s; {self!r}")
-                waiter.wait(left)
-            finally:
-                self._watchers.remove(waiter)
-
-    def wait_connections(
-        self, open: int | None = None, total: int | None = None, *, timeout: float = 5.0
-    ) -> None:
-        """Block until exactly that many connections are open, or were ever."""
-        self.wait_for(
-            lambda gw: (
-                open in (None, gw.connections_open) and total in (None, gw.connections_total)
-            ),
-            timeout,
-            f"connections open={open} total={total}",
-        )
-
-    def wait_requests(self, method: str, count: int = 1, *, timeout: float = 5.0) -> list[Received]:
-        """Block until ``count`` requests to ``method`` were received; all of them so far."""
-
-        def received(gw: LocalGateway) -> list[Received]:
-            found = [one for one in gw.ledger if one.method == method]
-            return found if len(found) >= count else []
-
-        return self.wait_for(received, timeout, f"{count} x {method}") if count else []
-
-    # -- inside -----------------------------------------------------------------
-    def _need(self) -> Core:
-        if self._core is None:
-            raise RuntimeError("the gateway is not started: use `with LocalGateway() as gateway`")
-        return self._core
-
-    def _changed(self) -> None:
-        for waiter in tuple(self._watchers):
-            waiter.notify()
-
-    def _on_hub(self, function: Callable[..., T], *args: Any) -> T:
-        return self._run(ANSWER_S, HubThread.call_soon, function, args)
-
-    def _in_greenlet(self, timeout: float | None, function: Callable[..., T], *args: Any) -> T:
-        return self._run(timeout, HubThread.spawn, function, args)
-
-    def _run(
-        self, timeout: float | None, how: Callable[..., None], function: Callable[..., T], args: Any
-    ) -> T:
-        hub = self._hub
-        if hub is None:
-            raise RuntimeError("the gateway is stopped")
-        if hub.here:
-            return function(*args)
-        waiter = make_waiter()
-        outcome: list[Any] = []
-
-        def job() -> None:
-            try:
-                outcome.append((True, function(*args)))
-            except BaseException as exc:
-                outcome.append((False, exc))
-            waiter.notify()
-
-        self._callers.append(waiter)
-        try:
-            how(hub, job)
-            waiter.wait(timeout)
-        finally:
-            self._callers.remove(waiter)
-        if not outcome:
-            raise RuntimeError("the gateway did not answer: it is stopped or was stopped meanwhile")
-        done, result = outcome[0]
-        if not done:
-            raise result
-        value: T = result
-        return value
-
-
-def _sleep(seconds: float) -> None:
-    import gevent
-
-    gevent.sleep(seconds)
-
-
-def _stop_all() -> None:
-    # A hub thread that is alive at interpreter exit crashes the process.
-    for gateway in tuple(_running):
-        gateway.stop()
-
-
-def _forked() -> None:
-    # The child has no such thread. Its copies of the sockets would keep connections
-    # alive that the parent closes: let go of the descriptors, touch nothing else.
-    for gateway in tuple(_running):
-        core, gateway._hub = gateway._core, None
-        _inherited.append((gateway, core))
-        if core is not None:
-            for sock in core.all_sockets():
-                with contextlib.suppress(OSError):
-                    os.close(sock.fileno())
-    _running.clear()
-
-
-at_exit(_stop_all)
-after_fork_in_child(_forked)

@@ -85,6 +85,7 @@ AGENT = schema.record(
     {"message": _name, "idempotencyKey": _name},
     {**_RUN_OPTIONS, "sessionKey": _KEY, "timeout": schema.integer(0)},
 )
+_NEED_SESSION = ("chat.send", "chat.abort")  # looked at before the schema is
 AGENT_WAIT = schema.record({"runId": _name}, {"timeoutMs": schema.integer(0)})
 _SESSIONS_LIST = schema.record(
     {},
@@ -178,23 +179,27 @@ def default_scope(name: str) -> str | None:
     return METHOD_SCOPES.get(name, READ)
 
 
-def carry_out(methods: dict[str, Method], call: Call) -> None:
+def carry_out(method: Method | None, call: Call) -> None:
     """Scope, then existence, then params, then the method: the real one's order."""
     name = call.received.method
-    method = methods.get(name)
     scope = method.scope if method is not None else METHOD_SCOPES.get(name, ADMIN)
     if not allows(call.peer.scopes, scope):
         call.refuse(missing_scope(scope or ADMIN))
     elif name == "connect":
-        text = "connect is only valid as the first request"
-        call.refuse(GatewayRefusal("INVALID_REQUEST", text))
+        call.refuse(_invalid("connect is only valid as the first request"))
     elif method is None:
-        call.refuse(GatewayRefusal("INVALID_REQUEST", f"unknown method: {name}"))
+        call.refuse(_invalid(f"unknown method: {name}"))
+    elif method.check is not None and name in _NEED_SESSION and not call.params.get("sessionKey"):
+        details = {"code": "SESSION_MUTATION_TARGET_REQUIRED", "method": name}
+        call.refuse(_invalid("session mutation target is unavailable", details))
     else:
         params = {} if call.received.params is None else call.received.params
         wrong = schema.complaints(method.check, params) if method.check is not None else ""
         if wrong:
-            text = f"invalid {name} params: {wrong}"
-            call.refuse(GatewayRefusal("INVALID_REQUEST", text))
+            call.refuse(_invalid(f"invalid {name} params: {wrong}"))
         else:
             method.run(call)
+
+
+def _invalid(message: str, details: Any = None) -> GatewayRefusal:
+    return GatewayRefusal("INVALID_REQUEST", message, details=details)

@@ -71,11 +71,21 @@ class Peer:
     @property
     def open(self) -> bool:
         """Whether it is past hello and frames can still be sent."""
-        return self.admitted is not None and not self.gone and self.wire.state is OPEN
+        return self.admitted is not None and self.talking
+
+    @property
+    def talking(self) -> bool:
+        """Whether the WebSocket is up, before hello or after."""
+        return not self.gone and self.wire.state is OPEN
 
     @property
     def scopes(self) -> tuple[str, ...]:
         return self.admitted.scopes if self.admitted else ()
+
+    def header(self, name: str) -> str | None:
+        """A header of the upgrade request; repeated ones joined, as HTTP has it."""
+        values = self.headers.get_all(name)
+        return ", ".join(values) if values else None
 
     # -- reading ----------------------------------------------------------------
     def run(self) -> None:
@@ -115,16 +125,15 @@ class Peer:
                     self._on_message(data)
 
     def _on_request(self, request: Request) -> None:
-        upgrade = "websocket" in request.headers.get("Upgrade", "").lower()
+        self.headers = request.headers
+        upgrade = "websocket" in (self.header("Upgrade") or "").lower()
         refusal = self.core.http_answer(request.path, upgrade)
         if refusal is not None:
             self.wire.send_response(refusal)
             return
-        self.headers = request.headers
         response = self.wire.accept(request)
         self.wire.send_response(response)
         if response.status_code == 101:
-            self.core.upgraded(self)
             challenge = {"nonce": self.nonce, "ts": now_ms()}
             self._send(event_head("connect.challenge", dumps(challenge)) + b"}")
 
@@ -158,11 +167,11 @@ class Peer:
             self.refuse_connect(frame["id"], ConnectRefusal("INVALID_REQUEST", message))
             return
         self.connecting = True
-        self.core.connect(self, frame["id"], frame.get("params"))
+        self.core.reception.connect(self, frame["id"], frame.get("params"))
 
     def welcome(self, request_id: str, admitted: Admitted, hello: dict[str, Any]) -> None:
         """Answer ``connect`` with hello-ok and take up what was sent meanwhile."""
-        self.wire.max_message_size = self.core.options.max_payload
+        self.wire.allow(self.core.options.max_payload)
         self.send_json({"type": "res", "id": request_id, "ok": True, "payload": hello})
         self.admitted = admitted
         self.connecting = False

@@ -9,6 +9,9 @@ from .records import GatewayRefusal
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
 APPROVALS, PAIRING, QUESTIONS = "operator.approvals", "operator.pairing", "operator.questions"
 TALK = "operator.talk"
+KNOWN_SCOPES = frozenset(
+    (READ, WRITE, ADMIN, APPROVALS, PAIRING, QUESTIONS, TALK, "operator.talk.secrets")
+)
 
 # Least scope of the methods tests most often stand in for; ``None`` needs none.
 METHOD_SCOPES: dict[str, str | None] = {

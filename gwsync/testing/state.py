@@ -160,6 +160,8 @@ class Boot:
         if admitted.device_token is not None:
             auth["deviceToken"] = admitted.device_token
             auth["issuedAtMs"] = admitted.issued_at_ms
+            if admitted.role == "operator":
+                auth["recoveryMigrationAllowed"] = True
         return {
             "type": "hello-ok",
             "protocol": PROTOCOL,

@@ -43,6 +43,11 @@ class Wire(ServerProtocol):
     def __init__(self, max_size: int) -> None:
         super().__init__(max_size=max_size, logger=_log)
 
+    def allow(self, max_size: int) -> None:
+        """Change the largest message that is read, from here on."""
+        # One attribute in websockets 16 and later, the other before.
+        self.max_message_size = self.max_size = max_size
+
     def fail(self, code: int, reason: str = "") -> None:
         # The real gateway gives no reason with 1009.
         super().fail(code, "" if code == 1009 else reason)

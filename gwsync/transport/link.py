@@ -44,6 +44,8 @@ class Link:
         self._end: GatewayError | None = None  # met behind messages still to be handed out
         self._outgoing: deque[bytes] = deque()
         self._wake = Event()
+        self._flushed = Event()
+        self._flushed.set()
         self._next_yield = 0.0
         self._writer = gevent.spawn(self._write)
 
@@ -181,14 +183,10 @@ class Link:
         self.frames_out += 1
         self._post(message, _TEXT)
 
-    @property
-    def unsent(self) -> int:
-        """WebSocket frames not handed to the kernel yet."""
-        return len(self._outgoing)
-
     def _post(self, payload: bytes, opcode: int) -> None:
         if not self.ended:
             self._outgoing.append(ABNF.create_frame(payload, opcode).format())
+            self._flushed.clear()
             self._wake.set()
 
     def _write(self) -> None:
@@ -202,6 +200,7 @@ class Link:
                     outgoing.clear()
                     self._sock.sendall(data)
                     self.bytes_out += len(data)
+                self._flushed.set()
         except OSError:
             self._sock.close()  # the reader sees it and reports; one voice is enough
 
@@ -209,6 +208,13 @@ class Link:
     def close(self, code: int = 1000) -> None:
         """Queue a close frame; the other side answers by closing. Never blocks."""
         self._post(struct.pack("!H", code), ABNF.OPCODE_CLOSE)
+
+    def finish(self, timeout: float) -> None:
+        """Give what is queued up to ``timeout`` seconds to leave, then abort. Greenlet."""
+        if not self.ended:
+            with gevent.Timeout(timeout, False):
+                self._flushed.wait()
+        self.abort()
 
     def abort(self) -> None:
         """Let go of the socket at once; what was queued is lost. Idempotent."""

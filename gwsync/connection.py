@@ -1,0 +1,507 @@
+"""Connection: the object users hold, life across links, every method blocking.
+
+A thread waits on a native lock, a greenlet is parked; the connection itself lives
+on gwsync's own hub thread either way. Nothing starts before the first use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from . import limits
+from .config import UNSET, Config, Unset, checked_timeout
+from .errors import (
+    ConfigError,
+    ConnectionClosed,
+    DialTimeout,
+    GatewayError,
+    Outcome,
+    PayloadTooLarge,
+    RequestTimeout,
+)
+from .protocol.frames import encode_value
+from .protocol.pending import Call
+from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
+from .runtime.native import allocate_lock
+from .runtime.waiters import Waiter, make_waiter
+from .session.subscriptions import (
+    EndWatcher,
+    PushStream,
+    Queue,
+    Subscription,
+    Subscriptions,
+)
+from .session.supervisor import Supervisor
+from .session.waiting import Demand
+from .transport.dial import Dial
+from .transport.dial import dial as direct_dial
+from .values import Hello, Status
+
+Callback = TypeVar("Callback", bound=Callable[[Any], object])
+
+
+class Connection:
+    """One connection to a gateway, shared by everything that holds it.
+
+    ``config``: a :class:`Config`, or None for what ``Config.discover()`` finds at the
+    first use. ``dial``: replaces the dial in tests. A context manager that closes.
+    """
+
+    def __init__(self, config: Config | None = None, *, dial: Dial = direct_dial) -> None:
+        if config is not None and not isinstance(config, Config):
+            raise ConfigError(
+                f"config must be a gwsync.Config, not {type(config).__name__}",
+                hint="write gwsync.Connection(gwsync.Config(url=..., token=...))",
+            )
+        self._config = config
+        self._dial = dial
+        self._lock = allocate_lock()
+        self._subscriptions = Subscriptions()
+        self._supervisor: Supervisor | None = None
+        self._closed = False
+        self._survives_fork = False  # subscriptions go on in a forked child: the shared one
+        _connections.add(self)
+
+    # -- opening and closing ------------------------------------------------------------
+    def configure(self, /, url: str | None = None, **options: Any) -> None:
+        """Use another config from now on; returns at once.
+
+        The same as ``Config.discover(url=url, **options)``. An equal config changes
+        nothing; a changed one replaces the socket exactly once: calls that were not
+        sent move to the new link, sent ones end ``ConnectionLost(outcome="maybe")``,
+        subscriptions stay. Reopens a closed connection. Raises ConfigError.
+        """
+        if url is not None:
+            options["url"] = url
+        config = Config.discover(**options)
+        with self._lock:
+            changed = config != self._config or self._closed
+            self._config = config
+            self._closed = False
+            supervisor = self._supervisor
+        if changed and supervisor is not None:
+            supervisor.reconfigure(config)
+
+    def connect(
+        self, timeout: float | None | Unset = UNSET, *, retry_for: float = 0.0
+    ) -> Hello:
+        """Connect now, and say what the gateway said.
+
+        Optional: every other method connects by itself. Raises what went wrong in the
+        attempt (DialError, HandshakeError); with ``retry_for`` seconds, failures are
+        waited out that long. Ends a parked or closed state. ``timeout`` in seconds;
+        by default the config's ``connect_timeout`` bounds each attempt.
+        """
+        limit = None if isinstance(timeout, Unset) else checked_timeout(timeout)
+        patience = checked_timeout(retry_for, "retry_for", zero=True, none=False)
+        now = time.monotonic()
+        retry_until = math.inf if patience is None else now + patience if patience else 0.0
+        with self._lock:
+            self._closed = False
+        return self._demand(limit, retry_until=retry_until, unpark=True)
+
+    def hello(self, timeout: float | None | Unset = UNSET) -> Hello:
+        """What the gateway said when it let us in; connects first if needed.
+
+        ``timeout`` in seconds, by default the config's ``request_timeout``.
+        """
+        return self._demand(self._limit(timeout), patient=True)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the connection is closed (True) or ``timeout`` seconds passed (False).
+
+        Raises the error that it was parked with. ``connect()`` is the one that waits
+        for a connection.
+        """
+        limit = checked_timeout(timeout, zero=True)
+        if self._closed:
+            return True
+        watcher = EndWatcher(make_waiter())
+        supervisor = self._supervise()
+        supervisor.add(watcher, False)
+        try:
+            watcher.waiter.wait(limit)
+        finally:
+            supervisor.remove(watcher)
+        if watcher.error is not None:
+            raise watcher.error.copy()
+        return watcher.ended
+
+    def close(self, timeout: float = limits.DRAIN_TIMEOUT_S) -> None:
+        """End it: pending calls raise ConnectionClosed, the socket is gone within 1 s.
+
+        Then waits up to ``timeout`` seconds for callbacks to finish with what they
+        have. Final until ``connect()`` or ``configure()``. Idempotent.
+        """
+        limit = checked_timeout(timeout, zero=True, none=False)
+        with self._lock:
+            self._closed = True
+            supervisor = self._supervisor
+        if supervisor is None or supervisor.hub.stopping:
+            return
+        waiter = make_waiter()
+        supervisor.close(waiter.notify)
+        waiter.wait(limits.CLOSE_TIMEOUT_S)
+        if limit:
+            self._drain(limit)
+
+    def _drain(self, timeout: float) -> None:
+        queues = [
+            queue
+            for queue in self._subscriptions.members
+            if not (isinstance(queue, Subscription) and queue.runs_here)
+        ]
+        waiter = make_waiter()
+        countdown = _Countdown(len(queues), waiter)
+        for queue in queues:
+            queue.when_drained(countdown)
+        if queues:
+            waiter.wait(timeout)
+
+    # -- calls ------------------------------------------------------------------------------
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None | Unset = UNSET,
+        idempotency_key: str | None = None,
+        final: bool = False,
+    ) -> Any:
+        """Call a gateway method and return its payload, decoded.
+
+        ``params``: what JSON can hold. ``timeout``: seconds for waiting, sending and
+        answer together; default ``request_timeout``, None for no own limit.
+        ``idempotency_key``: sent as ``idempotencyKey``. ``final``: where a method
+        answers twice (``agent``), return the second answer.
+
+        Raises RequestError (the gateway said no), RequestTimeout, ConnectionLost,
+        DialError or HandshakeError (no connection), ConnectionClosed, ConfigError and
+        PayloadTooLarge (before anything is sent). ``error.outcome`` says whether the
+        call may have run.
+        """
+        limit = self._limit(timeout)
+        waiter = make_waiter()
+        call = self._call(method, params, idempotency_key, final, waiter.notify)
+        late = self._perform([call], waiter, limit)
+        if late:
+            raise late[call]
+        return call.value()
+
+    def request_many(
+        self,
+        requests: Iterable[tuple[str, Mapping[str, Any] | None]],
+        *,
+        timeout: float | None | Unset = UNSET,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """Call many methods at once; payloads in the order of ``requests``.
+
+        ``requests``: pairs of method and params. One ``timeout`` for all. Raises the
+        first error in that order after all have ended, or with ``return_exceptions``
+        puts each error in its place.
+        """
+        limit = self._limit(timeout)
+        pairs = list(requests)
+        waiter = make_waiter()
+        countdown = _Countdown(len(pairs), waiter)
+        calls = [self._call(*_pair(pair), None, False, countdown) for pair in pairs]
+        late = self._perform(calls, waiter, limit) if calls else {}
+        results: list[Any] = []
+        for call in calls:
+            try:
+                if call in late:
+                    raise late[call]
+                results.append(call.value())
+            except GatewayError as error:
+                if not return_exceptions:
+                    raise
+                results.append(error)
+        return results
+
+    def _call(
+        self,
+        method: Any,
+        params: Any,
+        idempotency_key: str | None,
+        final: bool,
+        done: Callable[[], None],
+    ) -> Call:
+        if not isinstance(method, str) or not method or not method.isprintable():
+            raise ConfigError(f"method must be a non-empty string, not {method!r}")
+        if params is not None and not isinstance(params, Mapping):
+            raise ConfigError(f"params must be a mapping, not {type(params).__name__}")
+        fields = dict(params or {})
+        if idempotency_key is not None:
+            fields["idempotencyKey"] = idempotency_key
+        encoded = encode_value(fields)
+        supervisor = self._supervisor
+        limit = supervisor.max_payload if supervisor else limits.DEFAULT_MAX_PAYLOAD_BYTES
+        size = len(encoded) + len(method) + 64  # the envelope around the params
+        if size > limit:
+            raise PayloadTooLarge(
+                f"{method}: the request is {size:,} bytes, the gateway takes {limit:,}",
+                size=size,
+                limit=limit,
+            )
+        return Call(method, encoded, final=final, done=done)
+
+    def _perform(
+        self, calls: Sequence[Call], waiter: Waiter, timeout: float | None
+    ) -> dict[Call, RequestTimeout]:
+        """Wait until every call is settled; returns those that were not in time.
+
+        Whatever ends the wait early (Ctrl-C, gevent.Timeout, a kill) passes through,
+        and the calls are forgotten.
+        """
+        supervisor = self._supervise()
+        supervisor.submit(calls)
+        try:
+            waiter.wait(timeout)
+        finally:
+            outcomes = {call: call.give_up() for call in calls}
+            late = [call for call, outcome in outcomes.items() if outcome is not None]
+            if late:
+                supervisor.abandon(late)
+        return {
+            call: self._timed_out(supervisor, call.method, outcome, timeout or 0.0)
+            for call, outcome in outcomes.items()
+            if outcome is not None
+        }
+
+    def _timed_out(
+        self, supervisor: Supervisor, method: str, outcome: Outcome, timeout: float
+    ) -> RequestTimeout:
+        if outcome == "not_sent":
+            message = f"{method} could not be sent in {timeout:g} s: "
+            last = supervisor.last_error
+            message += last.message if last is not None else f"the connection is {supervisor.state}"
+        else:
+            last = None
+            message = f"{method} was sent, but not answered in {timeout:g} s"
+        error = RequestTimeout(message, method=method, outcome=outcome)
+        error.__cause__ = last
+        return error
+
+    # -- pushes -----------------------------------------------------------------------------
+    def subscribe(
+        self,
+        callback: Callable[[Any], object],
+        *events: str,
+        max_queue: int = limits.MAX_QUEUE,
+        on_full: str = "drop_oldest",
+        replay: bool = True,
+    ) -> Subscription:
+        """Have ``callback(push)`` called for every push, or for the named events.
+
+        Snapshot, SeqGap, Dropped and StateChange come to every subscription; every push
+        has ``.name`` and ``.payload``. Callbacks of one subscription run one after
+        another, never on the thread that reads. ``replay``: begin with the latest
+        Snapshot. ``max_queue``: pushes held for a slow callback; beyond it ``on_full``
+        drops the oldest (or ``"drop_newest"``), announced as Dropped. Never blocks and
+        never raises a dial error: the connection is made in the background.
+        """
+        subscription = Subscription(
+            callback, events, max_queue=max_queue, on_full=on_full, detach=self._detach
+        )
+        self._supervise().add(subscription, replay)
+        return subscription
+
+    def on(self, /, *events: str, **options: Any) -> Callable[[Callback], Callback]:
+        """``@connection.on("chat")``: the decorator form of :meth:`subscribe`."""
+        for name in events:
+            if not isinstance(name, str):
+                raise ConfigError("on() takes names of events", hint='write @gwsync.on("chat")')
+
+        def register(callback: Callback) -> Callback:
+            self.subscribe(callback, *events, **options)
+            return callback
+
+        return register
+
+    def pushes(
+        self,
+        *events: str,
+        max_queue: int = limits.MAX_QUEUE,
+        on_full: str = "drop_oldest",
+        replay: bool = True,
+    ) -> PushStream:
+        """A blocking iterator over pushes, for ``for push in connection.pushes("chat")``.
+
+        Ends when the connection is closed, raises the error when it is parked. Options
+        as for :meth:`subscribe`.
+        """
+        stream = PushStream(events, max_queue=max_queue, on_full=on_full, detach=self._detach)
+        self._supervise().add(stream.queue, replay)
+        return stream
+
+    def _detach(self, queue: Queue) -> None:
+        supervisor = self._supervisor
+        if supervisor is not None:
+            supervisor.remove(queue)
+
+    # -- looking ------------------------------------------------------------------------------
+    def status(self) -> Status:
+        """The connection as it is now; never blocks and never connects."""
+        supervisor, config = self._supervisor, self._config
+        if supervisor is None:
+            url = config.url if config is not None else ""
+            return Status(state="closed" if self._closed else "idle", url=url)
+        now = time.monotonic()
+        due = supervisor.next_attempt_at
+        connected = supervisor.state == "connected"
+        return Status(
+            state="closed" if self._closed else supervisor.state,
+            url=supervisor.config.url,
+            hello=supervisor.hello if connected else None,
+            since=now - supervisor.since if connected and supervisor.since is not None else None,
+            attempts=supervisor.attempts,
+            reconnects=supervisor.reconnects,
+            sockets_opened=supervisor.sockets_opened,
+            frames_in=supervisor.total("frames_in"),
+            frames_out=supervisor.total("frames_out"),
+            bytes_in=supervisor.total("bytes_in"),
+            bytes_out=supervisor.total("bytes_out"),
+            pending=supervisor.pending,
+            subscriptions=tuple(
+                queue.status for queue in self._subscriptions.members if queue.wants_link
+            ),
+            last_error=supervisor.last_error,
+            next_attempt_in=max(due - now, 0.0) if due is not None else None,
+            rtt=supervisor.rtt_s,
+            trace=supervisor.trace,
+        )
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        status = self.status()
+        return f"<gwsync.Connection {status.url or '(not configured)'} {status.state}>"
+
+    # -- inside -------------------------------------------------------------------------------
+    def _limit(self, timeout: float | None | Unset) -> float | None:
+        if isinstance(timeout, Unset):
+            return self._configured().request_timeout
+        return checked_timeout(timeout)
+
+    def _configured(self) -> Config:
+        with self._lock:
+            if self._config is None:
+                self._config = Config.discover()
+            return self._config
+
+    def _supervise(self) -> Supervisor:
+        """The supervisor, made on first use. Raises ConnectionClosed after close()."""
+        config = self._configured()
+        with self._lock:
+            if self._closed:
+                raise ConnectionClosed(
+                    "the connection was closed", hint="connect() opens it again", outcome="not_sent"
+                )
+            hub = get_hub_thread()
+            if self._supervisor is None:
+                self._supervisor = Supervisor(config, self._dial, hub, self._subscriptions)
+            return self._supervisor
+
+    def _demand(
+        self,
+        timeout: float | None,
+        *,
+        retry_until: float = 0.0,
+        patient: bool = False,
+        unpark: bool = False,
+    ) -> Hello:
+        supervisor = self._supervise()
+        waiter = make_waiter()
+        demand = Demand(waiter.notify, retry_until=retry_until, patient=patient)
+        supervisor.demand(demand, unpark=unpark)
+        try:
+            waiter.wait(timeout)
+        finally:
+            if demand.result is None:
+                supervisor.withdraw(demand)
+        if isinstance(demand.result, Hello):
+            return demand.result
+        if demand.result is not None:
+            raise demand.result
+        last = supervisor.last_error
+        why = f": {last.message}" if last is not None else ""
+        stages = supervisor.trace.stages if supervisor.trace is not None else ()
+        raise DialTimeout(
+            f"no connection within {timeout:g} s{why}",
+            stage=supervisor.stage or (stages[-1].stage if stages else "dial"),
+            trace=supervisor.trace,
+        ) from last
+
+    def _forget_after_fork(self) -> None:
+        """In a forked child: no thread, no link; the next use dials anew."""
+        self._lock = allocate_lock()
+        supervisor, self._supervisor = self._supervisor, None
+        members = self._subscriptions.members
+        self._subscriptions = Subscriptions()
+        if self._survives_fork:
+            self._subscriptions.members = tuple(q for q in members if q.after_fork())
+        if supervisor is not None:
+            _leaked.append(supervisor)
+            if supervisor.link is not None:
+                # The raw descriptor only: a close frame or a TLS alert would end the
+                # parent's link.
+                with contextlib.suppress(OSError):
+                    os.close(supervisor.link.detach_after_fork())
+
+
+class _Countdown:
+    """Notifies its waiter at the last of ``count`` calls."""
+
+    def __init__(self, count: int, waiter: Waiter) -> None:
+        self._left = [True] * count  # pop is atomic, and callers are on several threads
+        self._waiter = waiter
+
+    def __call__(self) -> None:
+        self._left.pop()
+        if not self._left:
+            self._waiter.notify()
+
+
+def _pair(pair: Any) -> tuple[str, Mapping[str, Any] | None]:
+    if isinstance(pair, str):
+        return pair, None
+    try:
+        method, params = pair
+    except (TypeError, ValueError):
+        raise ConfigError(f"each request must be a pair (method, params), not {pair!r}") from None
+    return method, params
+
+
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+_leaked: list[object] = []  # a forked child must not run or collect what it inherited
+
+
+def _forked() -> None:
+    for connection in list(_connections):
+        connection._forget_after_fork()
+
+
+def _exit() -> None:
+    """Take leave of the gateways, briefly, before the hub thread is stopped."""
+    supervisors = [c._supervisor for c in list(_connections) if c._supervisor is not None]
+    waiter = make_waiter()
+    countdown = _Countdown(len(supervisors), waiter)
+    for supervisor in supervisors:
+        supervisor.close(countdown)
+    if supervisors:
+        waiter.wait(limits.EXIT_TIMEOUT_S / 2)
+
+
+after_fork_in_child(_forked)
+at_exit(_exit)

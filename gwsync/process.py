@@ -1,0 +1,74 @@
+"""The shared connection of this process, and the functions that delegate to it.
+
+One private holder, replaced in tests, remade in a forked child; nothing is opened
+before the first use.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from .connection import Connection
+from .runtime.hub import after_fork_in_child
+from .runtime.native import allocate_lock
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Shared:
+    __slots__ = ("connection", "lock")
+
+    def __init__(self) -> None:
+        self.lock = allocate_lock()
+        self.connection: Connection | None = None
+
+
+_shared = _Shared()
+
+
+def shared() -> Connection:
+    """The connection behind the module's functions; made, not opened, by the first call."""
+    with _shared.lock:
+        if _shared.connection is None:
+            _shared.connection = Connection()
+            _shared.connection._survives_fork = True
+        return _shared.connection
+
+
+def _forked() -> None:
+    _shared.lock = allocate_lock()
+
+
+after_fork_in_child(_forked)
+
+
+def _delegate(method: Callable[Concatenate[Connection, P], R]) -> Callable[P, R]:
+    """A function with the method's signature and docs, on the shared connection."""
+
+    def function(*args: P.args, **kwargs: P.kwargs) -> R:
+        return method(shared(), *args, **kwargs)
+
+    functools.update_wrapper(function, method)
+    del function.__wrapped__  # type: ignore[attr-defined]  # its `self` is not the caller's
+    signature = inspect.signature(method)
+    parameters: list[Any] = list(signature.parameters.values())
+    function.__signature__ = signature.replace(parameters=parameters[1:])  # type: ignore[attr-defined]
+    function.__module__ = "gwsync"
+    return function
+
+
+configure = _delegate(Connection.configure)
+connect = _delegate(Connection.connect)
+request = _delegate(Connection.request)
+request_many = _delegate(Connection.request_many)
+subscribe = _delegate(Connection.subscribe)
+on = _delegate(Connection.on)
+pushes = _delegate(Connection.pushes)
+hello = _delegate(Connection.hello)
+status = _delegate(Connection.status)
+wait = _delegate(Connection.wait)
+close = _delegate(Connection.close)

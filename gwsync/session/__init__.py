@@ -1,0 +1,1 @@
+"""A connection's life across links: attempts, backoff, subscriptions."""
