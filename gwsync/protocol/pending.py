@@ -14,11 +14,11 @@ Result = msgspec.Raw | GatewayError
 
 
 class _Ending:
-    """How a call ended. An object, since two calls may end with the same result."""
+    """How a call ended: an object of its own, since the same result may come twice."""
 
     __slots__ = ("result",)
 
-    def __init__(self, result: Result | None) -> None:
+    def __init__(self, result: Result) -> None:
         self.result = result
 
 
@@ -50,7 +50,7 @@ class Call:
         self.sent_at = 0.0
         self._done = done
         self._permit = [True]
-        self._slot: dict[str, Result] = {}
+        self._slot: dict[str, _Ending] = {}
 
     def claim(self) -> bool:
         """Take the right to send it, or to keep it from ever being sent. Once."""
@@ -61,7 +61,7 @@ class Call:
 
     def settle(self, result: Result) -> bool:
         """Give it its result; False if it has one already, and then nothing changes."""
-        if self._slot.setdefault("result", result) is not result:
+        if not self._end(result):
             return False
         self._done()
         return True
@@ -69,9 +69,13 @@ class Call:
     def give_up(self) -> Outcome | None:
         """The caller no longer waits: the outcome so far, or None if it was settled."""
         unsent = self.claim()
-        if self._slot.setdefault("result", _GIVEN_UP) is not _GIVEN_UP:
+        if not self._end(_GIVEN_UP):
             return None
         return "not_sent" if unsent else "maybe"
+
+    def _end(self, result: Result) -> bool:
+        ending = _Ending(result)
+        return self._slot.setdefault("ending", ending) is ending
 
     @property
     def settled(self) -> bool:
@@ -80,7 +84,8 @@ class Call:
 
     @property
     def result(self) -> Result | None:
-        return self._slot.get("result")
+        ending = self._slot.get("ending")
+        return ending.result if ending else None
 
     def value(self) -> Any:
         """The decoded payload; raises the error it was settled with."""
@@ -89,7 +94,11 @@ class Call:
             raise result
         if result is None or not len(memoryview(result)):
             return None
-        return decode_json(result, f"the answer to {self.method}")
+        try:
+            return decode_json(result, f"the answer to {self.method}")
+        except ProtocolError as error:
+            error.outcome = "maybe"  # it was answered, and what it said is lost
+            raise
 
 
 class Pending:
