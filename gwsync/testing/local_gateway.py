@@ -22,7 +22,6 @@ from .options import Options, Phase
 from .views import GatewayViews
 from .wire import dumps
 
-
 _UNSET: Any = object()
 
 
@@ -62,20 +61,23 @@ class LocalGateway(GatewayViews):
         self._rules = Rules(auth, self.token, self.password, auto_pair)
         super().__init__(
             Options(
-            host,
-            port,
-            tick_interval,
-            health_interval,
-            ping_interval,
-            handshake_timeout,
-            max_payload,
-            auth_delay,
-        ))
+                host,
+                port,
+                tick_interval,
+                health_interval,
+                ping_interval,
+                handshake_timeout,
+                max_payload,
+                auth_delay,
+            )
+        )
 
     # -- life -------------------------------------------------------------------
     def start(self) -> LocalGateway:
         """Listen; returns when clients can connect. A second call does nothing."""
         if self._core is not None:
+            if self._hub is None:
+                raise RuntimeError("a stopped gateway stays stopped; make another, or restart() it")
             return self
         self._core = Core(
             self._start_hub("gwsync-local-gateway"), self._options, self._rules, self._changed
@@ -84,6 +86,7 @@ class LocalGateway(GatewayViews):
             self._on_hub(self._core.start)
         except BaseException:
             self.stop()
+            self._core = None
             raise
         return self
 
@@ -97,9 +100,6 @@ class LocalGateway(GatewayViews):
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
-
-    def __repr__(self) -> str:
-        return f"<LocalGateway {self.url} {self.phase}, {self.connections_open} open>"
 
     # -- events -----------------------------------------------------------------
     def push(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from typing_extensions import Self
-
 from .core import Core
 from .handle import HubHandle
 from .options import Options, Phase
 from .records import Handshake, Received
 
 T = TypeVar("T")
+G = TypeVar("G", bound="GatewayViews")
 
 
 class GatewayViews(HubHandle):
@@ -76,12 +75,10 @@ class GatewayViews(HubHandle):
     @property
     def handshakes(self) -> list[Handshake]:
         """Every ``connect`` that was decided on so far."""
-        return list(self._core.handshakes) if self._core is not None else []
+        return list(self._core.reception.handshakes) if self._core is not None else []
 
     # -- waiting ----------------------------------------------------------------
-    def wait_for(
-        self, predicate: Callable[[LocalGateway], T], timeout: float = 5.0, what: str = ""
-    ) -> T:
+    def wait_for(self: G, predicate: Callable[[G], T], timeout: float = 5.0, what: str = "") -> T:
         """Block until ``predicate(gateway)`` is true and return it; TimeoutError otherwise.
 
         Looked at again whenever something changes here; waits the way the caller's
@@ -105,7 +102,7 @@ class GatewayViews(HubHandle):
     def wait_requests(self, method: str, count: int = 1, *, timeout: float = 5.0) -> list[Received]:
         """Block until ``count`` requests to ``method`` were received; all of them so far."""
 
-        def received(gw: LocalGateway) -> list[Received]:
+        def received(gw: GatewayViews) -> list[Received]:
             found = [one for one in gw.ledger if one.method == method]
             return found if len(found) >= count else []
 
