@@ -62,7 +62,9 @@ class ReconnectPolicy:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            checked_timeout(getattr(self, item.name), f"reconnect.{item.name}", zero=True, none=False)
+            checked_timeout(
+                getattr(self, item.name), f"reconnect.{item.name}", zero=True, none=False
+            )
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,11 @@ class Config:
         _check_text("role", self.role)
         if self.address_family != "ipv4":
             raise ConfigError(f"address_family must be 'ipv4', got {self.address_family!r}")
-        put(self, "connect_timeout", checked_timeout(self.connect_timeout, "connect_timeout", none=False))
+        put(
+            self,
+            "connect_timeout",
+            checked_timeout(self.connect_timeout, "connect_timeout", none=False),
+        )
         put(self, "request_timeout", checked_timeout(self.request_timeout, "request_timeout"))
         if not isinstance(self.reconnect, ReconnectPolicy):
             raise ConfigError("reconnect must be a ReconnectPolicy")

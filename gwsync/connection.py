@@ -11,7 +11,7 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from . import limits
@@ -21,22 +21,14 @@ from .errors import (
     ConnectionClosed,
     DialTimeout,
     GatewayError,
-    Outcome,
-    PayloadTooLarge,
-    RequestTimeout,
 )
-from .protocol.frames import encode_value
-from .protocol.pending import Call
 from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
 from .runtime.native import allocate_lock
-from .runtime.waiters import Waiter, make_waiter
-from .session.subscriptions import (
-    EndWatcher,
-    PushStream,
-    Queue,
-    Subscription,
-    Subscriptions,
-)
+from .runtime.waiters import Countdown, make_waiter
+from .session import exchange
+from .session.queues import EndWatcher, Queue, Subscriptions
+from .session.report import report
+from .session.subscriptions import PushStream, Subscription
 from .session.supervisor import Supervisor
 from .session.waiting import Demand
 from .transport.dial import Dial
@@ -88,9 +80,7 @@ class Connection:
         if changed and supervisor is not None:
             supervisor.reconfigure(config)
 
-    def connect(
-        self, timeout: float | None | Unset = UNSET, *, retry_for: float = 0.0
-    ) -> Hello:
+    def connect(self, timeout: float | Unset | None = UNSET, *, retry_for: float = 0.0) -> Hello:
         """Connect now, and say what the gateway said.
 
         Optional: every other method connects by itself. Raises what went wrong in the
@@ -106,7 +96,7 @@ class Connection:
             self._closed = False
         return self._demand(limit, retry_until=retry_until, unpark=True)
 
-    def hello(self, timeout: float | None | Unset = UNSET) -> Hello:
+    def hello(self, timeout: float | Unset | None = UNSET) -> Hello:
         """What the gateway said when it let us in; connects first if needed.
 
         ``timeout`` in seconds, by default the config's ``request_timeout``.
@@ -158,7 +148,7 @@ class Connection:
             if not (isinstance(queue, Subscription) and queue.runs_here)
         ]
         waiter = make_waiter()
-        countdown = _Countdown(len(queues), waiter)
+        countdown = Countdown(len(queues), waiter)
         for queue in queues:
             queue.when_drained(countdown)
         if queues:
@@ -170,7 +160,7 @@ class Connection:
         method: str,
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None | Unset = UNSET,
+        timeout: float | Unset | None = UNSET,
         idempotency_key: str | None = None,
         final: bool = False,
     ) -> Any:
@@ -188,8 +178,15 @@ class Connection:
         """
         limit = self._limit(timeout)
         waiter = make_waiter()
-        call = self._call(method, params, idempotency_key, final, waiter.notify)
-        late = self._perform([call], waiter, limit)
+        call = exchange.prepare(
+            method,
+            params,
+            idempotency_key=idempotency_key,
+            final=final,
+            max_payload=self._max_payload(),
+            done=waiter.notify,
+        )
+        late = exchange.perform(self._supervise(), [call], waiter, limit)
         if late:
             raise late[call]
         return call.value()
@@ -198,7 +195,7 @@ class Connection:
         self,
         requests: Iterable[tuple[str, Mapping[str, Any] | None]],
         *,
-        timeout: float | None | Unset = UNSET,
+        timeout: float | Unset | None = UNSET,
         return_exceptions: bool = False,
     ) -> list[Any]:
         """Call many methods at once; payloads in the order of ``requests``.
@@ -210,9 +207,12 @@ class Connection:
         limit = self._limit(timeout)
         pairs = list(requests)
         waiter = make_waiter()
-        countdown = _Countdown(len(pairs), waiter)
-        calls = [self._call(*_pair(pair), None, False, countdown) for pair in pairs]
-        late = self._perform(calls, waiter, limit) if calls else {}
+        countdown = Countdown(len(pairs), waiter)
+        calls = [
+            exchange.prepare(*exchange.pair(item), max_payload=self._max_payload(), done=countdown)
+            for item in pairs
+        ]
+        late = exchange.perform(self._supervise(), calls, waiter, limit) if calls else {}
         results: list[Any] = []
         for call in calls:
             try:
@@ -224,70 +224,6 @@ class Connection:
                     raise
                 results.append(error)
         return results
-
-    def _call(
-        self,
-        method: Any,
-        params: Any,
-        idempotency_key: str | None,
-        final: bool,
-        done: Callable[[], None],
-    ) -> Call:
-        if not isinstance(method, str) or not method or not method.isprintable():
-            raise ConfigError(f"method must be a non-empty string, not {method!r}")
-        if params is not None and not isinstance(params, Mapping):
-            raise ConfigError(f"params must be a mapping, not {type(params).__name__}")
-        fields = dict(params or {})
-        if idempotency_key is not None:
-            fields["idempotencyKey"] = idempotency_key
-        encoded = encode_value(fields)
-        supervisor = self._supervisor
-        limit = supervisor.max_payload if supervisor else limits.DEFAULT_MAX_PAYLOAD_BYTES
-        size = len(encoded) + len(method) + 64  # the envelope around the params
-        if size > limit:
-            raise PayloadTooLarge(
-                f"{method}: the request is {size:,} bytes, the gateway takes {limit:,}",
-                size=size,
-                limit=limit,
-            )
-        return Call(method, encoded, final=final, done=done)
-
-    def _perform(
-        self, calls: Sequence[Call], waiter: Waiter, timeout: float | None
-    ) -> dict[Call, RequestTimeout]:
-        """Wait until every call is settled; returns those that were not in time.
-
-        Whatever ends the wait early (Ctrl-C, gevent.Timeout, a kill) passes through,
-        and the calls are forgotten.
-        """
-        supervisor = self._supervise()
-        supervisor.submit(calls)
-        try:
-            waiter.wait(timeout)
-        finally:
-            outcomes = {call: call.give_up() for call in calls}
-            late = [call for call, outcome in outcomes.items() if outcome is not None]
-            if late:
-                supervisor.abandon(late)
-        return {
-            call: self._timed_out(supervisor, call.method, outcome, timeout or 0.0)
-            for call, outcome in outcomes.items()
-            if outcome is not None
-        }
-
-    def _timed_out(
-        self, supervisor: Supervisor, method: str, outcome: Outcome, timeout: float
-    ) -> RequestTimeout:
-        if outcome == "not_sent":
-            message = f"{method} could not be sent in {timeout:g} s: "
-            last = supervisor.last_error
-            message += last.message if last is not None else f"the connection is {supervisor.state}"
-        else:
-            last = None
-            message = f"{method} was sent, but not answered in {timeout:g} s"
-        error = RequestTimeout(message, method=method, outcome=outcome)
-        error.__cause__ = last
-        return error
 
     # -- pushes -----------------------------------------------------------------------------
     def subscribe(
@@ -353,30 +289,7 @@ class Connection:
         if supervisor is None:
             url = config.url if config is not None else ""
             return Status(state="closed" if self._closed else "idle", url=url)
-        now = time.monotonic()
-        due = supervisor.next_attempt_at
-        connected = supervisor.state == "connected"
-        return Status(
-            state="closed" if self._closed else supervisor.state,
-            url=supervisor.config.url,
-            hello=supervisor.hello if connected else None,
-            since=now - supervisor.since if connected and supervisor.since is not None else None,
-            attempts=supervisor.attempts,
-            reconnects=supervisor.reconnects,
-            sockets_opened=supervisor.sockets_opened,
-            frames_in=supervisor.total("frames_in"),
-            frames_out=supervisor.total("frames_out"),
-            bytes_in=supervisor.total("bytes_in"),
-            bytes_out=supervisor.total("bytes_out"),
-            pending=supervisor.pending,
-            subscriptions=tuple(
-                queue.status for queue in self._subscriptions.members if queue.wants_link
-            ),
-            last_error=supervisor.last_error,
-            next_attempt_in=max(due - now, 0.0) if due is not None else None,
-            rtt=supervisor.rtt_s,
-            trace=supervisor.trace,
-        )
+        return report(supervisor, closed=self._closed)
 
     def __enter__(self) -> Connection:
         return self
@@ -389,10 +302,14 @@ class Connection:
         return f"<gwsync.Connection {status.url or '(not configured)'} {status.state}>"
 
     # -- inside -------------------------------------------------------------------------------
-    def _limit(self, timeout: float | None | Unset) -> float | None:
+    def _limit(self, timeout: float | Unset | None) -> float | None:
         if isinstance(timeout, Unset):
             return self._configured().request_timeout
         return checked_timeout(timeout)
+
+    def _max_payload(self) -> int:
+        supervisor = self._supervisor
+        return supervisor.max_payload if supervisor else limits.DEFAULT_MAX_PAYLOAD_BYTES
 
     def _configured(self) -> Config:
         with self._lock:
@@ -460,29 +377,6 @@ class Connection:
                     os.close(supervisor.link.detach_after_fork())
 
 
-class _Countdown:
-    """Notifies its waiter at the last of ``count`` calls."""
-
-    def __init__(self, count: int, waiter: Waiter) -> None:
-        self._left = [True] * count  # pop is atomic, and callers are on several threads
-        self._waiter = waiter
-
-    def __call__(self) -> None:
-        self._left.pop()
-        if not self._left:
-            self._waiter.notify()
-
-
-def _pair(pair: Any) -> tuple[str, Mapping[str, Any] | None]:
-    if isinstance(pair, str):
-        return pair, None
-    try:
-        method, params = pair
-    except (TypeError, ValueError):
-        raise ConfigError(f"each request must be a pair (method, params), not {pair!r}") from None
-    return method, params
-
-
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 _leaked: list[object] = []  # a forked child must not run or collect what it inherited
 
@@ -496,7 +390,7 @@ def _exit() -> None:
     """Take leave of the gateways, briefly, before the hub thread is stopped."""
     supervisors = [c._supervisor for c in list(_connections) if c._supervisor is not None]
     waiter = make_waiter()
-    countdown = _Countdown(len(supervisors), waiter)
+    countdown = Countdown(len(supervisors), waiter)
     for supervisor in supervisors:
         supervisor.close(countdown)
     if supervisors:

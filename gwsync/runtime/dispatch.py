@@ -103,9 +103,7 @@ class Lane:
 
     __slots__ = ("_busy", "_lock", "_pending", "_run", "_step")
 
-    def __init__(
-        self, step: Job, pending: Callable[[], bool], run: Callable[[Job], Any]
-    ) -> None:
+    def __init__(self, step: Job, pending: Callable[[], bool], run: Callable[[Job], Any]) -> None:
         self._step = step
         self._pending = pending
         self._run = run

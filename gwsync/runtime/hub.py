@@ -62,7 +62,7 @@ class HubThread:
             self._poked = True
             try:
                 self._async.send()
-            except Exception:  # the loop is gone: the process is exiting
+            except ValueError:  # the loop is gone: the process is exiting
                 pass
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
@@ -152,7 +152,9 @@ def get_hub_thread() -> HubThread:
     """
     with _process.lock:
         if _process.exiting:
-            raise ConnectionClosed("the interpreter is exiting; gwsync is closed", outcome="not_sent")
+            raise ConnectionClosed(
+                "the interpreter is exiting; gwsync is closed", outcome="not_sent"
+            )
         if _process.hub is None:
             _process.hub = HubThread()
         return _process.hub

@@ -63,27 +63,28 @@ class GreenletWaiter:
         if watcher is not None:
             try:
                 watcher.send()
-            except Exception:  # the caller's hub is gone, and so is the caller
+            except ValueError:  # the caller's hub is gone, and so is the caller
                 pass
 
     def wait(self, timeout: float | None = None) -> bool:
         """True when notified, False when ``timeout`` seconds passed first."""
-        if self._done:
-            return True
+        if not self._done:
+            self._park(timeout)
+        return self._done
+
+    def _park(self, timeout: float | None) -> None:
         hub = self._hub
         watcher = hub.loop.async_()
         current = gevent.getcurrent()
-        watcher.start(lambda: current.switch())  # type: ignore[attr-defined]
+        watcher.start(current.switch)
         timer = gevent.Timeout.start_new(timeout) if timeout is not None else None
         try:
             self._watcher = watcher
             while not self._done:
                 hub.switch()
-            return True
         except gevent.Timeout as expired:
-            if expired is timer:
-                return self._done
-            raise
+            if expired is not timer:
+                raise
         finally:
             self._watcher = None
             if timer is not None:
@@ -100,5 +101,22 @@ def make_waiter() -> Waiter:
             return ThreadWaiter()
         hub = gevent.get_hub()
     if gevent.getcurrent() is hub:
-        raise RuntimeError("a blocking gwsync call inside the hub's own greenlet would never return")
+        raise RuntimeError(
+            "a blocking gwsync call inside the hub's own greenlet would never return"
+        )
     return GreenletWaiter(hub)
+
+
+class Countdown:
+    """Notifies its waiter at the last of ``count`` calls, from whatever threads."""
+
+    __slots__ = ("_left", "_waiter")
+
+    def __init__(self, count: int, waiter: Waiter) -> None:
+        self._left = [True] * count  # pop is atomic
+        self._waiter = waiter
+
+    def __call__(self) -> None:
+        self._left.pop()
+        if not self._left:
+            self._waiter.notify()

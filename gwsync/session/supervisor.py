@@ -1,42 +1,39 @@
-"""The life of one connection on the hub thread: attempt, run, lost, again.
+"""What a connection knows and who waits for it, across links, on the hub thread.
 
-One greenlet, the *life*, makes every attempt, so there is never more than one under
-way. The public methods may be called from any thread and only post work; everything
-private runs on the hub thread. The attempt count lives here, so that it survives
-the retry loop.
+The methods of the first part may be called from any thread and only post work; the
+rest runs on the hub thread. A :class:`~gwsync.session.life.Life` does the attempts and
+reports here; the attempt count lives here, so that it survives the loop.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import gevent
-from gevent.event import Event
-
 from .. import limits
 from ..config import Config
 from ..errors import ConnectionClosed, ConnectionLost, GatewayError, Outcome
-from ..protocol.conversation import Conversation, Step
+from ..protocol.conversation import Conversation
 from ..protocol.pending import Call
 from ..runtime.hub import HubThread
 from ..transport.dial import Dial
 from ..transport.link import Link
 from ..transport.trace import Tracer
 from ..values import Hello, Snapshot, State, StateChange, Trace
-from .attempt import FLUSH_S, Opened, attempt
-from .policy import Backoff, is_starting, parks
-from .subscriptions import Queue, Subscriptions
+from .attempt import Opened
+from .life import Life
+from .policy import is_starting, parks
+from .queues import Queue, Subscriptions
 from .waiting import Demand, Waiting
 
 log = logging.getLogger("gwsync.session")
+_COUNTERS = ("frames_in", "frames_out", "bytes_in", "bytes_out")
 
 
 class Supervisor:
-    """Owns the link, who waits for one, and the reconnect loop."""
+    """Owns the link, who waits for one, and the life that makes them."""
 
     def __init__(
         self, config: Config, dial: Dial, hub: HubThread, subscriptions: Subscriptions
@@ -47,24 +44,23 @@ class Supervisor:
         self.state: State = "idle"
         self.hello: Hello | None = None
         self.since: float | None = None  # monotonic time of the present link
-        self.attempts = 0
+        self.attempts = 0  # since a link was last stable
         self.reconnects = 0
         self.sockets_opened = 0
         self.next_attempt_at: float | None = None
         self.last_error: GatewayError | None = None
         self.max_payload = limits.DEFAULT_MAX_PAYLOAD_BYTES
         self.rtt_s: float | None = None
-        self._tracer: Tracer | None = None
         self.link: Link | None = None
         self._dial = dial
+        self._tracer: Tracer | None = None
         self._conversation: Conversation | None = None
         self._waiting = Waiting()
         self._been_up = False  # under this config
         self._outage_told = False  # one loud log line an outage
-        self._life: Any = None
-        self._ending: Any = None  # a life that was stopped and may still be closing its socket
-        self._wake: Any = None
-        self._totals = {"frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0}
+        self._life: Life | None = None
+        self._ending: Life | None = None  # stopped, and perhaps still closing its socket
+        self._totals = dict.fromkeys(_COUNTERS, 0)
 
     # -- any thread ---------------------------------------------------------------------
     def submit(self, calls: Sequence[Call]) -> None:
@@ -80,7 +76,7 @@ class Supervisor:
         self.hub.call_soon(self._demand, demand, unpark)
 
     def withdraw(self, demand: Demand) -> None:
-        self.hub.call_soon(self._withdraw, demand)
+        self.hub.call_soon(self._waiting.withdraw, demand)
 
     def add(self, queue: Queue, replay: bool) -> None:
         """Deliver pushes to ``queue``, beginning with a Snapshot if there is one."""
@@ -93,6 +89,7 @@ class Supervisor:
         self.hub.call_soon(self._reconfigure, config)
 
     def close(self, when_closed: Callable[[], None]) -> None:
+        """End it; ``when_closed`` is called when the socket is gone."""
         self.hub.call_soon(self._close, when_closed)
 
     @property
@@ -114,7 +111,7 @@ class Supervisor:
         link = self.link
         return self._totals[counter] + (int(getattr(link, counter)) if link else 0)
 
-    # -- calls and demands ----------------------------------------------------------------
+    # -- calls, demands, queues -------------------------------------------------------------
     def _submit(self, calls: Sequence[Call]) -> None:
         refusal = self._refusal()
         if refusal is not None:
@@ -123,7 +120,7 @@ class Supervisor:
             return
         self._waiting.enqueue(calls)
         if self.link is not None:
-            self._pump()
+            self.pump()
         else:
             self._ensure_living(impatient=not self._been_up)
 
@@ -138,18 +135,19 @@ class Supervisor:
             for call in calls:
                 self._conversation.forget(call)
         self._waiting.forget_settled()
-        self._pump()
+        self.pump()
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Send what waits, as far as the gateway's start queue has room for us."""
         conversation, link, waiting = self._conversation, self.link, self._waiting
-        if conversation is None or link is None:
+        if not waiting.calls or conversation is None or link is None:
             return
         now = time.monotonic()
-        while waiting.calls and conversation.in_flight < limits.MAX_IN_FLIGHT:
+        while conversation.in_flight < limits.MAX_IN_FLIGHT:
             call = waiting.next_call()
-            if call is not None:
-                link.send(conversation.call(call, now))
+            if call is None:
+                return
+            link.send(conversation.call(call, now))
 
     def _demand(self, demand: Demand, unpark: bool) -> None:
         if unpark and self.state in ("parked", "closed"):
@@ -164,10 +162,6 @@ class Supervisor:
             self._waiting.demands.append(demand)
             self._ensure_living(impatient=unpark or not self._been_up)
 
-    def _withdraw(self, demand: Demand) -> None:
-        if demand in self._waiting.demands:
-            self._waiting.demands.remove(demand)
-
     def _add(self, queue: Queue, replay: bool) -> None:
         if self.state == "closed":
             return queue.end(None)
@@ -180,7 +174,7 @@ class Supervisor:
         else:
             self._ensure_living()
 
-    # -- the life ---------------------------------------------------------------------------
+    # -- the life -----------------------------------------------------------------------------
     def _wanted(self) -> bool:
         return bool(self._waiting or self.subscriptions)
 
@@ -189,91 +183,34 @@ class Supervisor:
         if self.state in ("parked", "closed") or not self._wanted():
             return
         if self._life is None:
-            self._wake = Event()
-            self._life = gevent.spawn(self._live)
-            self._life.link(self._life_ended)
+            life = self._life = Life(self)
+            life.greenlet.link(lambda _: self._life_ended(life))
         elif impatient:
-            self._wake.set()
+            self._life.hurry()
 
     def _stop_life(self) -> None:
-        """From here on the life is nobody's: it lets go of its link and ends."""
         if self._life is not None:
             self._ending, self._life = self._life, None
-            self._ending.kill(block=False)
+            self._ending.stop()
 
-    def _life_ended(self, life: Any) -> None:
+    def _life_ended(self, life: Life) -> None:
         if self._life is life:
             self._life = None
             self._ensure_living()  # for whoever came while it ended
 
-    def _check_mine(self) -> None:
-        """A life that was stopped may run once more before the kill reaches it."""
-        if self._life is not gevent.getcurrent():
-            raise gevent.GreenletExit
-
-    def _live(self) -> None:
-        backoff = Backoff(self.config.reconnect)
-        try:
-            while True:
-                opened = self._connect(backoff)
-                lost = self._run(opened)
-                self._after_loss(lost, opened.conversation, backoff)
-        except GatewayError:
-            pass  # nobody is left to try for, or parked; everyone was told
-        except Exception as error:
-            log.exception("internal error; the connection stops trying")
-            failure = GatewayError(f"internal error in gwsync: {error!r}", outcome="maybe")
-            self.state, self.last_error = "idle", failure
-            self._waiting.fail_calls(failure)
-            self._waiting.fail_demands(failure)
-
-    def _connect(self, backoff: Backoff) -> Opened:
-        """Attempts until one succeeds; raises the error that ends them."""
-        from tenacity import Retrying, retry_if_exception
-
-        retrying = Retrying(
-            retry=retry_if_exception(self._goes_on),
-            wait=lambda state: backoff.delay(self.attempts, self.last_error),
-            sleep=self._pause,
-            reraise=True,
-        )
-        opened: Opened = retrying(self._attempt)
-        return opened
-
-    def _attempt(self) -> Opened:
-        self._check_mine()
+    # -- what a life reports --------------------------------------------------------------------
+    def attempting(self, tracer: Tracer) -> None:
         self.attempts += 1
         self.state = "connecting"
-        self._wake.clear()
-        self._tracer = Tracer(self.config.url)
-        return attempt(self.config, self._counted_dial, self.hub, self._tracer)
+        self.next_attempt_at = None
+        self._tracer = tracer
 
-    def _counted_dial(self, *args: Any) -> Link:
+    def counted_dial(self, *args: Any) -> Link:
         link = self._dial(*args)
         self.sockets_opened += 1
         return link
 
-    def _run(self, opened: Opened) -> GatewayError:
-        """Read until the link ends; returns why it did."""
-        link, conversation = opened.link, opened.conversation
-        watch = gevent.spawn(self._watch, conversation, gevent.getcurrent())
-        taking_leave = True
-        try:
-            self._up(opened)
-            while True:
-                self._apply(link, conversation.receive(link.receive(), time.monotonic()))
-        except GatewayError as error:
-            taking_leave = False
-            return error
-        finally:
-            watch.kill(block=False)
-            self._let_go(link, conversation)
-            if taking_leave:
-                link.close()
-            link.finish(FLUSH_S)
-
-    def _up(self, opened: Opened) -> None:
-        self._check_mine()
+    def went_up(self, opened: Opened) -> None:
         hello = opened.accepted.hello
         self.link, self._conversation = opened.link, opened.conversation
         self.hello, self.max_payload = hello, opened.accepted.max_payload
@@ -285,71 +222,42 @@ class Supervisor:
         self.last_error = None
         url, version = self.config.url, hello.server_version
         log.info("connected to %s (gateway %s) at attempt %d", url, version, self.attempts)
-        self.subscriptions.deliver([StateChange("connected", attempt=self.attempts)])
-        self.subscriptions.deliver([Snapshot(hello), *opened.pushes])
+        change = StateChange("connected", attempt=self.attempts)
+        self.subscriptions.deliver([change, Snapshot(hello), *opened.pushes])
         self._waiting.satisfy(hello)
-        self._pump()
+        self.pump()
 
-    def _apply(self, link: Link, step: Step) -> None:
-        if step.pushes:
-            self.subscriptions.deliver(step.pushes)
-        for frame in step.send:
-            link.send(frame)
-        if step.error is not None:
-            link.close(step.close_code)
-            raise step.error
-        if self._waiting.calls:
-            self._pump()
-
-    def _watch(self, conversation: Conversation, life: Any) -> None:
-        """Calls the conversation at its deadlines; ends the link when one has passed."""
-        while (due := conversation.next_deadline()) is not None:
-            gevent.sleep(max(due - time.monotonic(), 0.0))
-            step = conversation.on_deadline(time.monotonic())
-            if step.error is not None:
-                life.kill(step.error, block=False)
-
-    def _let_go(self, link: Link, conversation: Conversation) -> None:
+    def let_go(self, link: Link, conversation: Conversation) -> None:
         """The link is over: settle what was sent on it."""
-        for counter in self._totals:
+        for counter in _COUNTERS:
             self._totals[counter] += int(getattr(link, counter))
         self.rtt_s = conversation.rtt_s or self.rtt_s
         if self.link is link:
             self.link = self._conversation = None
         for call in conversation.lost():
-            call.settle(
-                closed_error("maybe")
-                if self.state == "closed"
-                else ConnectionLost(
-                    f"the link was lost before {call.method} was answered",
-                    outcome="maybe",
-                    hint="it may have run: look before you repeat it",
+            if self.state == "closed":
+                call.settle(closed_error("maybe"))
+            else:
+                call.settle(
+                    ConnectionLost(
+                        f"the link was lost before {call.method} was answered",
+                        outcome="maybe",
+                        hint="it may have run: look before you repeat it",
+                    )
                 )
-            )
 
-    # -- failures -----------------------------------------------------------------------------
-    def _after_loss(
-        self, lost: GatewayError, conversation: Conversation, backoff: Backoff
-    ) -> None:
-        """Wait for the next attempt; raises ``lost`` when there will be none."""
-        self._check_mine()
-        if parks(lost):
-            self._park(lost)
-            raise lost
+    def went_down(self, lost: GatewayError) -> int:
+        """The link was lost; returns the failures in a row, for the backoff."""
+        self.last_error = lost
         if time.monotonic() - (self.since or 0.0) >= self.config.reconnect.reset_after:
             self.attempts = 0
-        self.last_error = lost
-        failures = max(self.attempts - 1, 0)
-        self._pause(backoff.delay(failures, lost, conversation.restart_expected_s))
+        return max(self.attempts - 1, 0)
 
-    def _goes_on(self, error: BaseException) -> bool:
+    def failed(self, error: GatewayError) -> bool:
         """An attempt failed: tell who waits, and say whether there will be another."""
-        if not isinstance(error, GatewayError):
-            return False
-        self._check_mine()
         self.last_error = error
         if parks(error):
-            self._park(error)
+            self.parked(error)
             return False
         if not is_starting(error):  # a gateway that is starting is waited for
             now = time.monotonic()
@@ -366,8 +274,8 @@ class Supervisor:
         self.state = "idle"
         return False
 
-    def _pause(self, seconds: float) -> None:
-        """Wait for the next attempt; a demand cuts it short."""
+    def waiting_for(self, seconds: float) -> None:
+        """The next attempt comes in ``seconds``."""
         reason = self.last_error.message if self.last_error is not None else ""
         self.state = "waiting"
         self.next_attempt_at = time.monotonic() + seconds
@@ -377,12 +285,9 @@ class Supervisor:
         self.subscriptions.deliver(
             [StateChange("waiting", reason, retry_in=seconds, attempt=self.attempts)]
         )
-        try:
-            self._wake.wait(seconds)
-        finally:
-            self.next_attempt_at = None
 
-    def _park(self, error: GatewayError) -> None:
+    def parked(self, error: GatewayError) -> None:
+        """Nothing is tried any more, until somebody changes something."""
         self.state, self.last_error = "parked", error
         log.error("parked, until configure() or connect(): %s", error)
         self.subscriptions.deliver([StateChange("parked", str(error), attempt=self.attempts)])
@@ -390,7 +295,13 @@ class Supervisor:
         self._waiting.fail_calls(error)
         self._waiting.fail_demands(error)
 
-    # -- change and end -------------------------------------------------------------------------
+    def broke(self, error: GatewayError) -> None:
+        """A defect of ours: nobody may be left waiting for it."""
+        self.state, self.last_error = "idle", error
+        self._waiting.fail_calls(error)
+        self._waiting.fail_demands(error)
+
+    # -- change and end ---------------------------------------------------------------------------
     def _reconfigure(self, config: Config) -> None:
         """Another config: the link is replaced, what was not sent moves along."""
         self.config = config
@@ -405,13 +316,14 @@ class Supervisor:
             self.state = "closed"
             self.subscriptions.deliver([StateChange("closed", "closed here")])
             self.subscriptions.end(None)
+        self.next_attempt_at = None
         self._waiting.fail_calls(closed_error("not_sent"))
         self._waiting.fail_demands(closed_error("not_sent"))
         self._stop_life()
         if self._ending is None:
             when_closed()
         else:
-            self._ending.link(lambda _: when_closed())
+            self._ending.greenlet.link(lambda _: when_closed())
 
 
 def closed_error(outcome: Outcome) -> ConnectionClosed:

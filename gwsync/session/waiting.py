@@ -84,6 +84,10 @@ class Waiting:
             if demand not in self.demands:
                 demand.settle(error.copy())
 
+    def withdraw(self, demand: Demand) -> None:
+        if demand in self.demands:
+            self.demands.remove(demand)
+
     def satisfy(self, hello: Hello) -> None:
         demands, self.demands = self.demands, []
         for demand in demands:

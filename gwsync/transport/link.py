@@ -212,8 +212,7 @@ class Link:
     def finish(self, timeout: float) -> None:
         """Give what is queued up to ``timeout`` seconds to leave, then abort. Greenlet."""
         if not self.ended:
-            with gevent.Timeout(timeout, False):
-                self._flushed.wait()
+            self._flushed.wait(timeout)
         self.abort()
 
     def abort(self) -> None:

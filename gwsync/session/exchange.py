@@ -1,0 +1,90 @@
+"""One request or a batch of them, from the caller's arguments to settled calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import ConfigError, Outcome, PayloadTooLarge, RequestTimeout
+from ..protocol.frames import encode_value
+from ..protocol.pending import Call
+from ..runtime.waiters import Waiter
+from .supervisor import Supervisor
+
+_ENVELOPE_BYTES = 64  # type, id and field names around method and params
+
+
+def pair(item: Any) -> tuple[Any, Any]:
+    """One element of ``request_many``: a pair of method and params, or just a method."""
+    if isinstance(item, str):
+        return item, None
+    try:
+        method, params = item
+    except (TypeError, ValueError):
+        raise ConfigError(f"each request must be a pair (method, params), not {item!r}") from None
+    return method, params
+
+
+def prepare(
+    method: Any,
+    params: Any,
+    *,
+    max_payload: int,
+    done: Callable[[], None],
+    idempotency_key: str | None = None,
+    final: bool = False,
+) -> Call:
+    """A call, checked and encoded. Raises ConfigError or PayloadTooLarge; nothing was sent."""
+    if not isinstance(method, str) or not method or not method.isprintable():
+        raise ConfigError(f"method must be a non-empty string, not {method!r}")
+    if params is not None and not isinstance(params, Mapping):
+        raise ConfigError(f"params must be a mapping, not {type(params).__name__}")
+    fields = dict(params or {})
+    if idempotency_key is not None:
+        fields["idempotencyKey"] = idempotency_key
+    encoded = encode_value(fields)
+    size = len(encoded) + len(method) + _ENVELOPE_BYTES
+    if size > max_payload:
+        raise PayloadTooLarge(
+            f"{method}: the request is {size:,} bytes, the gateway takes {max_payload:,}",
+            size=size,
+            limit=max_payload,
+        )
+    return Call(method, encoded, final=final, done=done)
+
+
+def perform(
+    supervisor: Supervisor, calls: Sequence[Call], waiter: Waiter, timeout: float | None
+) -> dict[Call, RequestTimeout]:
+    """Wait until every call is settled; returns those that were not in time.
+
+    Whatever ends the wait early (Ctrl-C, gevent.Timeout, a kill) passes through, and
+    the calls are forgotten.
+    """
+    supervisor.submit(calls)
+    try:
+        waiter.wait(timeout)
+    finally:
+        outcomes = {call: call.give_up() for call in calls}
+        late = [call for call, outcome in outcomes.items() if outcome is not None]
+        if late:
+            supervisor.abandon(late)
+    return {
+        call: _timed_out(supervisor, call.method, outcome, timeout or 0.0)
+        for call, outcome in outcomes.items()
+        if outcome is not None
+    }
+
+
+def _timed_out(
+    supervisor: Supervisor, method: str, outcome: Outcome, timeout: float
+) -> RequestTimeout:
+    last = supervisor.last_error if outcome == "not_sent" else None
+    if outcome == "not_sent":
+        why = last.message if last is not None else f"the connection is {supervisor.state}"
+        message = f"{method} could not be sent in {timeout:g} s: {why}"
+    else:
+        message = f"{method} was sent, but not answered in {timeout:g} s"
+    error = RequestTimeout(message, method=method, outcome=outcome)
+    error.__cause__ = last
+    return error

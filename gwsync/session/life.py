@@ -1,0 +1,139 @@
+"""One life of a connection: attempt, run, lost, again, in one greenlet of the hub.
+
+One greenlet makes every attempt, so there is never more than one under way. A life
+that is stopped may be scheduled once more before the kill reaches it, so each step
+that would touch the connection asks first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+
+from ..errors import GatewayError
+from ..protocol.conversation import Conversation, Step
+from ..transport.link import Link
+from ..transport.trace import Tracer
+from .attempt import FLUSH_S, Opened, attempt
+from .policy import Backoff, parks
+
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+
+log = logging.getLogger("gwsync.session")
+
+
+class Life:
+    """Begins at once; tells its supervisor what happens; ends when there is no more to try."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._stopped = False
+        self._wake = Event()
+        self.greenlet = gevent.spawn(self._live)
+
+    def hurry(self) -> None:
+        """Cut a wait for the next attempt short."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Let go of the link and end, without another word. Never blocks."""
+        self._stopped = True
+        self.greenlet.kill(block=False)
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise gevent.GreenletExit
+
+    def _live(self) -> None:
+        supervisor = self._supervisor
+        backoff = Backoff(supervisor.config.reconnect)
+        try:
+            while True:
+                opened = self._connect(backoff)
+                lost = self._run(opened)
+                self._check()
+                if parks(lost):
+                    supervisor.parked(lost)
+                    return
+                failures = supervisor.went_down(lost)
+                restart_in = opened.conversation.restart_expected_s
+                self._pause(backoff.delay(failures, lost, restart_in))
+        except GatewayError:
+            pass  # parked, or nobody is left to try for: everyone was told
+        except Exception as error:
+            log.exception("internal error; the connection stops trying")
+            supervisor.broke(GatewayError(f"internal error in gwsync: {error!r}", outcome="maybe"))
+
+    def _connect(self, backoff: Backoff) -> Opened:
+        """Attempts until one succeeds; raises the error that ends them."""
+        from tenacity import Retrying, retry_if_exception
+
+        supervisor = self._supervisor
+        retrying = Retrying(
+            retry=retry_if_exception(self._goes_on),
+            wait=lambda state: backoff.delay(supervisor.attempts, supervisor.last_error),
+            sleep=self._pause,
+            reraise=True,
+        )
+        opened: Opened = retrying(self._attempt)
+        return opened
+
+    def _attempt(self) -> Opened:
+        self._check()
+        supervisor = self._supervisor
+        self._wake.clear()
+        tracer = Tracer(supervisor.config.url)
+        supervisor.attempting(tracer)
+        return attempt(supervisor.config, supervisor.counted_dial, supervisor.hub, tracer)
+
+    def _goes_on(self, error: BaseException) -> bool:
+        self._check()
+        return isinstance(error, GatewayError) and self._supervisor.failed(error)
+
+    def _pause(self, seconds: float) -> None:
+        self._supervisor.waiting_for(seconds)
+        self._wake.wait(seconds)
+
+    def _run(self, opened: Opened) -> GatewayError:
+        """Read until the link ends; returns why it did."""
+        link, conversation = opened.link, opened.conversation
+        watch = gevent.spawn(self._watch, conversation)
+        taking_leave = True
+        try:
+            self._check()
+            self._supervisor.went_up(opened)
+            while True:
+                self._apply(link, conversation.receive(link.receive(), time.monotonic()))
+        except GatewayError as error:
+            taking_leave = False
+            return error
+        finally:
+            watch.kill(block=False)
+            self._supervisor.let_go(link, conversation)
+            if taking_leave:
+                link.close()
+            link.finish(FLUSH_S)
+
+    def _apply(self, link: Link, step: Step) -> None:
+        supervisor = self._supervisor
+        if step.pushes:
+            supervisor.subscriptions.deliver(step.pushes)
+        for frame in step.send:
+            link.send(frame)
+        if step.error is not None:
+            link.close(step.close_code)
+            raise step.error
+        supervisor.pump()
+
+    def _watch(self, conversation: Conversation) -> None:
+        """Calls the conversation at its deadlines; ends the link when one has passed."""
+        while (due := conversation.next_deadline()) is not None:
+            gevent.sleep(max(due - time.monotonic(), 0.0))
+            step = conversation.on_deadline(time.monotonic())
+            if step.error is not None:
+                self.greenlet.kill(step.error, block=False)

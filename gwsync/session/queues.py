@@ -1,0 +1,167 @@
+"""The bounded queue of each subscription, and all the queues of one connection.
+
+The hub thread offers batches; one consumer takes them. A full queue loses pushes,
+counted and announced in their place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import limits
+from ..errors import ConfigError, GatewayError
+from ..runtime.native import allocate_lock
+from ..runtime.waiters import Waiter
+from ..values import Dropped, Event, Push, SubscriptionStatus
+
+
+class Queue:
+    """A bounded queue of pushes: filled on the hub thread, emptied by one consumer."""
+
+    wants_link = True
+
+    def __init__(self, events: Sequence[Any], max_queue: int, on_full: str) -> None:
+        for name in events:
+            if not isinstance(name, str) or not name:
+                raise ConfigError(f"an event's name must be a non-empty string, not {name!r}")
+        if type(max_queue) is not int or not 1 <= max_queue <= 10_000_000:
+            raise ConfigError(f"max_queue must be a number from 1 to 10,000,000, not {max_queue!r}")
+        if on_full not in ("drop_oldest", "drop_newest"):
+            raise ConfigError(f"on_full must be 'drop_oldest' or 'drop_newest', not {on_full!r}")
+        self.names = frozenset(events) or None
+        self.dropped_total = 0
+        self.closed = False
+        self._max = max_queue
+        self._oldest = on_full == "drop_oldest"
+        self._lock = allocate_lock()  # held for a few operations, never across a wait
+        self._items: deque[Push] = deque()
+        self._dropped = 0
+
+    def offer(self, pushes: Sequence[Push]) -> None:
+        """Add what this queue wants of ``pushes``. Hub thread."""
+        names = self.names
+        if names is not None:
+            pushes = [push for push in pushes if type(push) is not Event or push.name in names]
+        if not pushes or self.closed:
+            return
+        with self._lock:
+            self._items.extend(pushes)
+            excess = len(self._items) - self._max
+            if excess > 0:
+                self.dropped_total += excess
+                self._lose(excess)
+        self.wake()
+
+    def _lose(self, excess: int) -> None:
+        items = self._items
+        if self._oldest:
+            self._dropped += sum(_weight(items.popleft()) for _ in range(excess))
+            return
+        lost = sum(_weight(items.pop()) for _ in range(excess))
+        # Said in the place of what is lost; the queue is one longer for that.
+        if items and type(items[-1]) is Dropped:
+            lost += items.pop().count  # type: ignore[union-attr]
+        items.append(Dropped(lost))
+
+    def take(self, most: int = limits.DISPATCH_BATCH) -> list[Push]:
+        """Up to ``most`` pushes, with a loss announced where it happened."""
+        with self._lock:
+            items = self._items
+            taken: list[Push] = []
+            if self._dropped:
+                taken.append(Dropped(self._dropped))
+                self._dropped = 0
+            taken.extend(items.popleft() for _ in range(min(most, len(items))))
+            return taken
+
+    def has_pushes(self) -> bool:
+        return bool(self._items or self._dropped)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._items.clear()
+            self._dropped = 0
+
+    @property
+    def status(self) -> SubscriptionStatus:
+        names = tuple(sorted(self.names)) if self.names is not None else None
+        return SubscriptionStatus(names, len(self._items), self.dropped_total)
+
+    def wake(self) -> None:
+        """Tell the consumer that there is something. Any thread."""
+
+    def end(self, error: GatewayError | None) -> None:
+        """The connection closed (None) or parked (its error). Hub thread."""
+
+    def after_fork(self) -> bool:
+        """In a forked child: whether it goes on there, with locks of its own."""
+        return False
+
+    def when_drained(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` once everything offered so far was consumed, or needs not be."""
+        notify()
+
+
+def _weight(push: Push) -> int:
+    return push.count if type(push) is Dropped else 1
+
+
+class Fence:
+    """Stands in a queue behind everything offered before it; says when it is reached."""
+
+    name = "fence"
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self.notify = notify
+
+
+class EndWatcher(Queue):
+    """Takes no pushes; learns of the end, for ``wait()``."""
+
+    wants_link = False
+
+    def __init__(self, waiter: Waiter) -> None:
+        super().__init__((), 1, "drop_oldest")
+        self.waiter = waiter
+        self.ended = False
+        self.error: GatewayError | None = None
+
+    def offer(self, pushes: Sequence[Push]) -> None:
+        pass
+
+    def end(self, error: GatewayError | None) -> None:
+        self.error = error
+        self.ended = True
+        self.waiter.notify()
+
+
+class Subscriptions:
+    """Every queue of one connection; changed on the hub thread only, without a lock.
+
+    ``members`` is replaced, never changed in place, so that any thread may read it.
+    """
+
+    def __init__(self) -> None:
+        self.members: tuple[Queue, ...] = ()
+
+    def add(self, queue: Queue) -> None:
+        if not queue.closed:
+            self.members = (*self.members, queue)
+
+    def remove(self, queue: Queue) -> None:
+        self.members = tuple(member for member in self.members if member is not queue)
+
+    def deliver(self, pushes: Sequence[Push]) -> None:
+        """Offer a batch to everyone, in order. Hub thread."""
+        for queue in self.members:
+            queue.offer(pushes)
+
+    def end(self, error: GatewayError | None) -> None:
+        for queue in self.members:
+            queue.end(error)
+
+    def __bool__(self) -> bool:
+        """Whether anybody wants a link for pushes."""
+        return any(queue.wants_link for queue in self.members)
