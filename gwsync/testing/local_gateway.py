@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import gevent
@@ -79,6 +80,8 @@ class LocalGateway(GatewayViews):
             if self._hub is None:
                 raise RuntimeError("a stopped gateway stays stopped; make another, or restart() it")
             return self
+        if not _installed("cryptography"):  # imported late, when a device proves its key
+            raise ImportError("LocalGateway needs cryptography: pip install 'gwsync[testing]'")
         self._core = Core(
             self._start_hub("gwsync-local-gateway"), self._options, self._rules, self._changed
         )
@@ -247,3 +250,10 @@ class LocalGateway(GatewayViews):
     def held(self, method: str) -> int:
         """How many requests to ``method`` are waiting for :meth:`release`."""
         return self._need().holds.count(method)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False

@@ -33,7 +33,7 @@ def loads(text: bytes) -> Any:
     """Decode JSON; ValueError for whatever is not JSON."""
     try:
         return _loads(text)
-    except (ValueError, RecursionError) as exc:  # msgspec's own errors are ValueErrors
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise ValueError(str(exc)) from None
 
 
