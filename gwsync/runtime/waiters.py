@@ -12,6 +12,8 @@ A waiter is used once: any thread calls :meth:`notify`, its owner calls
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import gevent
@@ -80,8 +82,9 @@ class GreenletWaiter:
         timer = gevent.Timeout.start_new(timeout) if timeout is not None else None
         try:
             self._watcher = watcher
-            while not self._done:
-                hub.switch()
+            with _ctrl_c_unprinted(hub, current):
+                while not self._done:
+                    hub.switch()
         except gevent.Timeout as expired:
             if expired is not timer:
                 raise
@@ -91,6 +94,23 @@ class GreenletWaiter:
                 timer.close()
             watcher.stop()
             watcher.close()
+
+
+@contextlib.contextmanager
+def _ctrl_c_unprinted(hub: Any, current: Any) -> Iterator[None]:
+    """While the main greenlet is parked by us, gevent need not print a Ctrl-C as well.
+
+    gevent raises it in that greenlet, that is in the caller, and prints it besides.
+    ``NOT_ERROR`` is gevent's own switch for that; it is put back when the wait ends.
+    """
+    if current is not hub.parent or KeyboardInterrupt in hub.NOT_ERROR:
+        yield
+        return
+    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
+    try:
+        yield
+    finally:
+        del hub.NOT_ERROR
 
 
 def make_waiter() -> Waiter:

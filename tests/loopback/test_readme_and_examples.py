@@ -1,0 +1,53 @@
+"""README.rst is a session that runs, and so is every example."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gwsync.testing import LocalGateway
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+DOCTEST = """
+import doctest, sys
+sys.exit(doctest.testfile(sys.argv[1], module_relative=False, globs={"state_dir": sys.argv[2]})[0])
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    with LocalGateway() as gateway:
+        yield {
+            **os.environ,
+            "GWSYNC_URL": gateway.url,
+            "GWSYNC_TOKEN": gateway.token,
+            "GWSYNC_STATE_DIR": str(tmp_path / "state"),
+        }
+
+
+def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_readme_is_true(environment: dict[str, str], tmp_path: Path) -> None:
+    done = run(environment, "-c", DOCTEST, str(ROOT / "README.rst"), str(tmp_path / "other"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_there_are_examples() -> None:
+    assert EXAMPLES
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_example_runs(example: Path, environment: dict[str, str]) -> None:
+    done = run(environment, str(example))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
