@@ -214,7 +214,7 @@ class Core:
         for peer in hearers:
             peer.send_flood(heads)
         for peer in hearers:
-            peer.drained.wait()
+            peer.outbox.drained.wait()
         return len(hearers)
 
     def _tick(self) -> None:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import struct
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import gevent
 from gevent import socket
-from gevent.event import Event
 
 from .. import limits
 from .admission import Admitted
+from .outbox import CHUNK_BYTES, Outbox
 from .records import ConnectRefusal, GatewayRefusal
 from .scopes import allows, event_scope
 from .state import MAX_BUFFERED_BYTES, now_ms
@@ -38,7 +36,6 @@ from .wire import (
 if TYPE_CHECKING:
     from .core import Core
 
-CHUNK_BYTES = 256 * 1024  # written at once: few system calls, and other greenlets get a turn
 MAX_EARLY_FRAMES = 15  # queued between connect and hello
 NO_ECHO_S = 1.0  # how long a close frame of ours may stay unanswered
 
@@ -60,11 +57,7 @@ class Peer:
         self.role_errors = 0
         self.last_pong = time.monotonic()
         self.pinged_at = 0.0
-        self.drained = Event()
-        self.drained.set()
-        self._out: deque[bytes] = deque()
-        self._buffered = 0
-        self._more = Event()
+        self.outbox = Outbox(sock)
         self._early: list[bytes] = []
         self._parts: list[bytes] = []
 
@@ -256,9 +249,7 @@ class Peer:
         if self.gone:
             return
         self.gone = True
-        self._out.clear()
-        self._more.set()
-        self.drained.set()
+        self.outbox.close()
         self.sock.close()
         self.core.peer_gone(self)
 
@@ -274,38 +265,12 @@ class Peer:
             self._queue(chunks, bounded=True)
 
     def _queue(self, chunks: list[bytes], *, bounded: bool) -> None:
-        if self.gone or not chunks:
-            return
-        self._out.extend(chunks)
-        self._buffered += sum(map(len, chunks))
-        self.drained.clear()
-        self._more.set()
-        if bounded and self._buffered > MAX_BUFFERED_BYTES:
+        self.outbox.put(chunks)
+        if bounded and self.outbox.buffered > MAX_BUFFERED_BYTES:
             self.close(1008, "slow consumer")
 
     def _write(self) -> None:
         try:
-            while not self.gone:
-                self._more.wait()
-                self._more.clear()
-                self._write_queued()
-                self.drained.set()
+            self.outbox.run()
         except OSError:
             self.finish()
-
-    def _write_queued(self) -> None:
-        yielded = time.monotonic()
-        while self._out:
-            pieces, size = [], 0
-            while self._out and self._out[0] and size < CHUNK_BYTES:
-                pieces.append(self._out.popleft())
-                size += len(pieces[-1])
-            if not pieces:  # the empty chunk: websockets' word for the end of the stream
-                self._out.popleft()
-                self.sock.shutdown(socket.SHUT_WR)
-                continue
-            self.sock.sendall(b"".join(pieces) if len(pieces) > 1 else pieces[0])
-            self._buffered -= size
-            if time.monotonic() - yielded > limits.YIELD_EVERY_S:
-                gevent.sleep(limits.YIELD_SLEEP_S)
-                yielded = time.monotonic()
