@@ -50,7 +50,7 @@ class Supervisor:
         self.next_attempt_at: float | None = None
         self.last_error: GatewayError | None = None
         self.max_payload = limits.DEFAULT_MAX_PAYLOAD_BYTES
-        self.rtt_s: float | None = None
+        self._rtt_s: float | None = None  # of the links before the present one
         self.link: Link | None = None
         self._dial = dial
         self._tracer: Tracer | None = None
@@ -96,6 +96,12 @@ class Supervisor:
     def pending(self) -> int:
         conversation = self._conversation
         return len(self._waiting.calls) + (conversation.in_flight if conversation else 0)
+
+    @property
+    def rtt_s(self) -> float | None:
+        """How long the newest answer took."""
+        conversation = self._conversation
+        return (conversation.rtt_s if conversation else None) or self._rtt_s
 
     @property
     def trace(self) -> Trace | None:
@@ -231,7 +237,7 @@ class Supervisor:
         """The link is over: settle what was sent on it."""
         for counter in _COUNTERS:
             self._totals[counter] += int(getattr(link, counter))
-        self.rtt_s = conversation.rtt_s or self.rtt_s
+        self._rtt_s = conversation.rtt_s or self._rtt_s
         if self.link is link:
             self.link = self._conversation = None
         for call in conversation.lost():
