@@ -198,6 +198,9 @@ class Supervisor:
         if self._life is not None:
             self._ending, self._life = self._life, None
             self._ending.stop()
+            # Closed by that life, a moment later; what is asked for from here on must
+            # not go out on it: it may be another gateway's.
+            self.link = self._conversation = None
 
     def _life_ended(self, life: Life) -> None:
         if self._life is life:
