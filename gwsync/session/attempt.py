@@ -46,10 +46,10 @@ def attempt(config: Config, dial: Dial, hub: HubThread, tracer: Tracer) -> Opene
             conversation, step, accepted = _shake(link, handshake, deadline)
             hello = accepted.hello
             note.detail = f"protocol {hello.protocol}, gateway {hello.server_version}"
+        _keep_token(config, hub, handshake, accepted)
     except BaseException:
         link.finish(FLUSH_S)
         raise
-    _keep_token(config, hub, handshake, accepted)
     return Opened(link, conversation, accepted, step.pushes)
 
 

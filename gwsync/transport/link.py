@@ -211,9 +211,11 @@ class Link:
 
     def finish(self, timeout: float) -> None:
         """Give what is queued up to ``timeout`` seconds to leave, then abort. Greenlet."""
-        if not self.ended:
-            self._flushed.wait(timeout)
-        self.abort()
+        try:
+            if not self.ended:
+                self._flushed.wait(timeout)
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Let go of the socket at once; what was queued is lost. Idempotent."""
