@@ -297,6 +297,13 @@ class Connection:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        # Forgotten without close(): nobody can use its socket any more. Subscriptions
+        # keep the object alive, so none is ended by this. Takes no lock and never waits.
+        supervisor = getattr(self, "_supervisor", None)
+        if supervisor is not None:
+            supervisor.close(_nobody)
+
     def __repr__(self) -> str:
         status = self.status()
         return f"<gwsync.Connection {status.url or '(not configured)'} {status.state}>"
@@ -375,6 +382,10 @@ class Connection:
                 # parent's link.
                 with contextlib.suppress(OSError):
                     os.close(supervisor.link.detach_after_fork())
+
+
+def _nobody() -> None:
+    """Nobody waits for that socket to be gone."""
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
