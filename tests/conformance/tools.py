@@ -146,7 +146,8 @@ class Counter:
                         return
                     if key.fileobj is self._listener:
                         self._accept(ready)
-                    elif key.fileobj in ready.get_map():
+                    elif isinstance(key.fileobj, socket.socket) and key.fileobj.fileno() >= 0:
+                        # not one that its other end took along, a moment ago in this same round
                         self._forward(ready, key.fileobj, key.data)
 
     def _accept(self, ready: selectors.BaseSelector) -> None:
@@ -163,7 +164,9 @@ class Counter:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             ready.register(one, selectors.EVENT_READ, other)
 
-    def _forward(self, ready: selectors.BaseSelector, one: Any, other: socket.socket) -> None:
+    def _forward(
+        self, ready: selectors.BaseSelector, one: socket.socket, other: socket.socket
+    ) -> None:
         try:
             data = one.recv(65536)
             other.sendall(data)

@@ -1,8 +1,8 @@
 """Kills a gateway whose test process died without saying goodbye.
 
-Runs as its own process: ``guard.py PGID DIRECTORY``. Its standard input is a pipe from
-the test process. End of file without the word ``done`` means that the test process is gone (SIGKILL, a crash),
-and the process group and the directory it left behind are removed.
+Runs as its own process: ``guard.py PGID DIRECTORY``. Its standard input is a pipe from the
+test process. End of file without the word ``done`` means that the test process is gone
+(SIGKILL, a crash); the process group and the directory that it left behind are removed.
 """
 
 from __future__ import annotations

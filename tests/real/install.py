@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-DEFAULT_VERSION = "2026.9.6"
+DEFAULT_VERSION = os.environ.get("GWSYNC_REAL_GATEWAY_VERSION", "2026.9.6")
 NPM_TIMEOUT_S = 300.0
 NPM_TRIES = 3  # a registry hiccup must not fail a whole run
 NPM_FLAGS = ("--no-audit", "--no-fund", "--loglevel=error")
@@ -136,19 +136,16 @@ def _write_package(work: Path, name: str, overrides: Mapping[str, str] | None = 
 
 
 def _npm(work: Path, spec: str, *, node: Path | None = None, tries: int = NPM_TRIES) -> None:
-    """``npm install spec`` in ``work``, on the new Node first, then on the system's own."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise InstallError("npm is needed to install the gateway, and there is none on PATH")
+    """``npm install spec`` in ``work``; its install scripts run on ``node`` if given."""
+    command, env = _npm_command(), dict(os.environ)
+    if node is not None and len(command) > 1:
+        env["PATH"] = f"{node.parent}{os.pathsep}{env.get('PATH', '')}"
     tail = ""
-    for attempt in range(tries):
-        env = dict(os.environ)
-        if node is not None and attempt == 0:
-            env["PATH"] = f"{node.parent}{os.pathsep}{env.get('PATH', '')}"
+    for _ in range(tries):
         print(f"installing {spec} with npm", file=sys.stderr, flush=True)
         try:
             done = subprocess.run(
-                [npm, "install", *NPM_FLAGS, spec],
+                [*command, "install", *NPM_FLAGS, spec],
                 cwd=work,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -166,6 +163,19 @@ def _npm(work: Path, spec: str, *, node: Path | None = None, tries: int = NPM_TR
             return
         tail = "\n".join(done.stdout.splitlines()[-20:])
     raise InstallError(f"npm install {spec} failed {tries} times; the last time:\n{tail}")
+
+
+def _npm_command() -> list[str]:
+    """The system's npm on the system's Node, whatever PATH says.
+
+    npm looks for its global settings (a company's certificates, a registry) beside the Node
+    that runs it, so the Node we installed must not run it.
+    """
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None:
+        raise InstallError("npm is needed to install the gateway, and there is none on PATH")
+    script = os.path.realpath(npm)
+    return [node, script] if node and script.endswith(".js") else [npm]
 
 
 @contextlib.contextmanager

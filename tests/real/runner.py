@@ -284,6 +284,7 @@ class RealGateway:
             "skipBootstrap": True,
         }
         config: dict[str, Any] = {"gateway": gateway, "agents": {"defaults": defaults}}
+        config["logging"] = {"file": str(self.directory / "openclaw.log")}  # not in /tmp/openclaw
         if self.llm is not None:
             defaults["model"] = {"primary": f"stub/{MODEL}"}
             config["models"] = {"mode": "replace", "providers": {"stub": _provider(self.llm.url)}}
