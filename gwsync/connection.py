@@ -19,7 +19,6 @@ from .config import UNSET, Config, Unset, checked_timeout
 from .errors import (
     ConfigError,
     ConnectionClosed,
-    DialTimeout,
     GatewayError,
 )
 from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
@@ -30,7 +29,6 @@ from .session.queues import EndWatcher, Queue, Subscriptions
 from .session.report import report
 from .session.subscriptions import PushStream, Subscription
 from .session.supervisor import Supervisor
-from .session.waiting import Demand
 from .transport.dial import Dial
 from .transport.dial import dial as direct_dial
 from .values import Hello, Status
@@ -94,14 +92,15 @@ class Connection:
         retry_until = math.inf if patience is None else now + patience if patience else 0.0
         with self._lock:
             self._closed = False
-        return self._demand(limit, retry_until=retry_until, unpark=True)
+        return exchange.demand(self._supervise(), limit, retry_until=retry_until, unpark=True)
 
     def hello(self, timeout: float | Unset | None = UNSET) -> Hello:
         """What the gateway said when it let us in; connects first if needed.
 
         ``timeout`` in seconds, by default the config's ``request_timeout``.
         """
-        return self._demand(self._limit(timeout), patient=True)
+        limit = self._limit(timeout)
+        return exchange.demand(self._supervise(), limit, patient=True)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the connection is closed (True) or ``timeout`` seconds passed (False).
@@ -336,36 +335,6 @@ class Connection:
             if self._supervisor is None:
                 self._supervisor = Supervisor(config, self._dial, hub, self._subscriptions)
             return self._supervisor
-
-    def _demand(
-        self,
-        timeout: float | None,
-        *,
-        retry_until: float = 0.0,
-        patient: bool = False,
-        unpark: bool = False,
-    ) -> Hello:
-        supervisor = self._supervise()
-        waiter = make_waiter()
-        demand = Demand(waiter.notify, retry_until=retry_until, patient=patient)
-        supervisor.demand(demand, unpark=unpark)
-        try:
-            waiter.wait(timeout)
-        finally:
-            if demand.result is None:
-                supervisor.withdraw(demand)
-        if isinstance(demand.result, Hello):
-            return demand.result
-        if demand.result is not None:
-            raise demand.result
-        last = supervisor.last_error
-        why = f": {last.message}" if last is not None else ""
-        stages = supervisor.trace.stages if supervisor.trace is not None else ()
-        raise DialTimeout(
-            f"no connection within {timeout:g} s{why}",
-            stage=supervisor.stage or (stages[-1].stage if stages else "dial"),
-            trace=supervisor.trace,
-        ) from last
 
     def _forget_after_fork(self) -> None:
         """In a forked child: no thread, no link; the next use dials anew."""

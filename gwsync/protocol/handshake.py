@@ -35,8 +35,7 @@ class Credentials:
         if self.password is not None:
             return {"password": self.password}
         if self.device_token is not None:
-            # In `token`, not `deviceToken`: every release takes it there.
-            return {"token": self.device_token}
+            return {"deviceToken": self.device_token}
         return {}
 
 
@@ -73,7 +72,7 @@ class Handshake:
             role=self.role,
             scopes=self.scopes,
             signed_at_ms=signed_at_ms,
-            token=auth.get("token", ""),
+            token=auth.get("token") or auth.get("deviceToken", ""),
             nonce=nonce,
             platform=self.platform,
         )

@@ -23,19 +23,42 @@ from ..errors import (
     ScopeError,
 )
 
-_AUTH_HINTS = {
-    "AUTH_TOKEN_MISSING": "the gateway wants a token: pass token=... or set GWSYNC_TOKEN",
-    "AUTH_TOKEN_MISMATCH": "check the token against gateway.auth.token on the gateway's host",
-    "AUTH_PASSWORD_MISSING": "the gateway wants a password: pass password=...",
-    "AUTH_PASSWORD_MISMATCH": "check the password against gateway.auth.password on its host",
-    "AUTH_DEVICE_TOKEN_MISMATCH": "the stored device token is no longer valid: connect once with "
-    "the gateway's token or password to get a new one",
-    "AUTH_RATE_LIMITED": "too many failed attempts: wait, then try once with good credentials",
-    "DEVICE_IDENTITY_REQUIRED": "the gateway wants a device identity, which needs a writable "
-    "state_dir",
-    "DEVICE_AUTH_SIGNATURE_EXPIRED": "this machine's clock differs from the gateway's by minutes",
+# details.code of a refused connect: what happened, and what to do about it
+_CREDENTIALS = {
+    "AUTH_TOKEN_MISSING": (
+        "the gateway wants a token, and none was given",
+        "pass token=... or set GWSYNC_TOKEN; it is gateway.auth.token on the gateway's host",
+    ),
+    "AUTH_TOKEN_MISMATCH": (
+        "the gateway refused the token",
+        "check it against gateway.auth.token on the gateway's host",
+    ),
+    "AUTH_PASSWORD_MISSING": (
+        "the gateway wants a password, and none was given",
+        "pass password=... or set GWSYNC_PASSWORD",
+    ),
+    "AUTH_PASSWORD_MISMATCH": (
+        "the gateway refused the password",
+        "check it against gateway.auth.password on the gateway's host",
+    ),
+    "AUTH_DEVICE_TOKEN_MISMATCH": (
+        "the gateway refused this device's token",
+        "connect once with the gateway's token or password, and a new one is issued",
+    ),
+    "AUTH_RATE_LIMITED": (
+        "the gateway refuses more attempts for now: too many failed",
+        "wait, then connect once with good credentials",
+    ),
+    "DEVICE_IDENTITY_REQUIRED": (
+        "the gateway wants a device identity",
+        "make state_dir writable, so that one can be kept",
+    ),
+    "DEVICE_AUTH_SIGNATURE_EXPIRED": (
+        "the gateway refused the device's signature as too old",
+        "this machine's clock and the gateway's differ by minutes",
+    ),
 }
-_DEFAULT_AUTH_HINT = "check the credentials given to gwsync against the gateway's configuration"
+_OTHER_CREDENTIALS = "compare the credentials given to gwsync with the gateway's configuration"
 _MISSING_SCOPE = re.compile(r"missing scope: (\S+)")
 
 
@@ -89,8 +112,9 @@ def handshake_error(error: Any) -> HandshakeError:
             **common,
         )
     if code.startswith(("AUTH_", "DEVICE_", "CONTROL_UI_")):
-        hint = _AUTH_HINTS.get(code, _DEFAULT_AUTH_HINT)
-        return AuthError(f"the gateway refused the credentials: {message}", hint=hint, **common)
+        unknown = (f"the gateway refused the credentials: {message}", _OTHER_CREDENTIALS)
+        text, hint = _CREDENTIALS.get(code, unknown)
+        return AuthError(text, hint=hint, **common)
     hint = "" if not retryable else "it is starting or busy; trying again helps"
     return HandshakeError(f"the gateway refused the connection: {message}", hint=hint, **common)
 

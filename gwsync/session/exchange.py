@@ -1,15 +1,17 @@
-"""One request or a batch of them, from the caller's arguments to settled calls."""
+"""What callers wait for: requests, from arguments to settled calls, and connections."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import ConfigError, Outcome, PayloadTooLarge, RequestTimeout
+from ..errors import ConfigError, DialTimeout, Outcome, PayloadTooLarge, RequestTimeout
 from ..protocol.frames import encode_value
 from ..protocol.pending import Call
-from ..runtime.waiters import Waiter
+from ..runtime.waiters import Waiter, make_waiter
+from ..values import Hello
 from .supervisor import Supervisor
+from .waiting import Demand
 
 _ENVELOPE_BYTES = 64  # type, id and field names around method and params
 
@@ -88,3 +90,32 @@ def _timed_out(
     error = RequestTimeout(message, method=method, outcome=outcome)
     error.__cause__ = last
     return error
+
+
+def demand(
+    supervisor: Supervisor,
+    timeout: float | None,
+    *,
+    retry_until: float = 0.0,
+    patient: bool = False,
+    unpark: bool = False,
+) -> Hello:
+    """Wait for a connection (see :class:`~gwsync.session.waiting.Demand`)."""
+    waiter = make_waiter()
+    wanted = Demand(waiter.notify, retry_until=retry_until, patient=patient)
+    supervisor.demand(wanted, unpark=unpark)
+    try:
+        waiter.wait(timeout)
+    finally:
+        if wanted.result is None:
+            supervisor.withdraw(wanted)
+    if isinstance(wanted.result, Hello):
+        return wanted.result
+    if wanted.result is not None:
+        raise wanted.result
+    last, trace = supervisor.last_error, supervisor.trace
+    why = f": {last.message}" if last is not None else ""
+    stage = supervisor.stage or (trace.stages[-1].stage if trace and trace.stages else "dial")
+    raise DialTimeout(
+        f"no connection within {timeout or 0.0:g} s{why}", stage=stage, trace=trace
+    ) from last

@@ -13,6 +13,7 @@ from .. import limits
 from ..config import ReconnectPolicy
 from ..errors import (
     AuthError,
+    ConfigError,
     ConnectionLost,
     GatewayError,
     HandshakeError,
@@ -22,7 +23,7 @@ from ..errors import (
     UpgradeError,
 )
 
-_PARKING = (AuthError, PairingRequired, ProtocolMismatch, ScopeError)
+_PARKING = (AuthError, ConfigError, PairingRequired, ProtocolMismatch, ScopeError)
 _CLOSE_TRY_AGAIN = (1012, 1013)
 _CLOSE_CREDENTIALS_CHANGED = 4001
 

@@ -84,7 +84,7 @@ def test_capabilities_are_sent_only_where_there_are_any() -> None:
         (Credentials(), None, ""),
         (Credentials(token="t", password="p", device_token="d"), {"token": "t"}, "t"),
         (Credentials(password="p", device_token="d"), {"password": "p"}, ""),
-        (Credentials(device_token="d"), {"token": "d"}, "d"),
+        (Credentials(device_token="d"), {"deviceToken": "d"}, "d"),
     ],
     ids=["none", "token first", "then password", "then device token"],
 )

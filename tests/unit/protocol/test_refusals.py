@@ -46,7 +46,7 @@ def _refusal(code: str, message: str = "no", top: str = "INVALID_REQUEST", **mor
             scene.recorded("refused: signature"),
             AUTH,
             "DEVICE_AUTH_SIGNATURE_INVALID",
-            "check the credentials",
+            "compare the credentials",
         ),
         (scene.recorded("refused: no device"), AUTH, "DEVICE_IDENTITY_REQUIRED", "state_dir"),
         (
@@ -72,7 +72,7 @@ def _refusal(code: str, message: str = "no", top: str = "INVALID_REQUEST", **mor
             "DEVICE_AUTH_SIGNATURE_EXPIRED",
             "clock",
         ),
-        (_refusal("DEVICE_AUTH_NONCE_MISMATCH"), AUTH, "DEVICE_AUTH_NONCE_MISMATCH", "check"),
+        (_refusal("DEVICE_AUTH_NONCE_MISMATCH"), AUTH, "DEVICE_AUTH_NONCE_MISMATCH", "compare"),
         (_refusal("CONTROL_UI_ORIGIN_NOT_ALLOWED"), AUTH, "CONTROL_UI_ORIGIN_NOT_ALLOWED", "c"),
         (_refusal("CLIENT_VERSION_MISMATCH"), PLAIN, "CLIENT_VERSION_MISMATCH", ""),
         (
