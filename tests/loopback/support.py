@@ -217,3 +217,12 @@ def is_event(push: Any, name: str) -> bool:
 def shown(push: Any) -> str:
     """A push in one word, for comparing orders."""
     return push.state if isinstance(push, gwsync.StateChange) else push.name
+
+
+def error_of(function: Callable[..., Any], *args: Any, **options: Any) -> gwsync.GatewayError:
+    """The gwsync error that calling it raises, for a thread that reports to a test."""
+    try:
+        result = function(*args, **options)
+    except gwsync.GatewayError as error:
+        return error
+    raise AssertionError(f"it returned {result!r}")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conformance.tools import Threads, eventually
-from loopback.support import Bench
 
 import gwsync
+from conformance.tools import Threads, eventually
 from gwsync import process
+from loopback.support import Bench
 
 
 @pytest.fixture
