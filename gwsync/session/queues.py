@@ -50,16 +50,18 @@ class Queue:
             self._items.extend(pushes)
             excess = len(self._items) - self._max
             if excess > 0:
-                self.dropped_total += excess
                 self._lose(excess)
         self.wake()
 
     def _lose(self, excess: int) -> None:
         items = self._items
+        gone = [items.popleft() if self._oldest else items.pop() for _ in range(excess)]
+        announced = sum(push.count for push in gone if type(push) is Dropped)
+        lost = announced + sum(type(push) is not Dropped for push in gone)
+        self.dropped_total += lost - announced
         if self._oldest:
-            self._dropped += sum(_weight(items.popleft()) for _ in range(excess))
+            self._dropped += lost
             return
-        lost = sum(_weight(items.pop()) for _ in range(excess))
         # Said in the place of what is lost; the queue is one longer for that.
         if items and type(items[-1]) is Dropped:
             lost += items.pop().count  # type: ignore[union-attr]
@@ -75,6 +77,11 @@ class Queue:
                 self._dropped = 0
             taken.extend(items.popleft() for _ in range(min(most, len(items))))
             return taken
+
+    def put_back(self, pushes: Sequence[Push]) -> None:
+        """What was taken and could not be consumed is the next to be taken."""
+        with self._lock:
+            self._items.extendleft(reversed(pushes))
 
     def has_pushes(self) -> bool:
         return bool(self._items or self._dropped)
@@ -102,10 +109,6 @@ class Queue:
     def when_drained(self, notify: Callable[[], None]) -> None:
         """Call ``notify`` once everything offered so far was consumed, or needs not be."""
         notify()
-
-
-def _weight(push: Push) -> int:
-    return push.count if type(push) is Dropped else 1
 
 
 class Fence:
