@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import deque
@@ -75,14 +76,18 @@ class Subscription(Queue):
 
     def _run_some(self) -> None:
         self._runner = greenlet.getcurrent()
+        taken = deque(self.take())
         try:
-            for push in self.take():
+            while taken:
+                push = taken.popleft()
                 if isinstance(push, Fence):
                     push.notify()
                 elif not self.closed:
                     self._call(push)
         finally:
             self._runner = None
+            if taken:  # a SystemExit, a kill: it costs that push, not those behind it
+                self.put_back(taken)
 
     def _call(self, push: Push) -> None:
         try:
@@ -103,12 +108,12 @@ class _StreamQueue(Queue):
         super().__init__(events, max_queue, on_full)
         self.ended = False
         self.error: GatewayError | None = None
-        self.waiter: Waiter | None = None
+        self.waiters: deque[Waiter] = deque()  # one for each thread that iterates
 
     def wake(self) -> None:
-        waiter, self.waiter = self.waiter, None
-        if waiter is not None:
-            waiter.notify()
+        while self.waiters:
+            with contextlib.suppress(IndexError):  # another thread wakes them too
+                self.waiters.popleft().notify()
 
     def end(self, error: GatewayError | None) -> None:
         self.error = error
@@ -119,10 +124,14 @@ class _StreamQueue(Queue):
         """Until there is something to take, or nothing will come any more."""
         while self._nothing_to_say():
             waiter = make_waiter()
-            self.waiter = waiter
-            # Published first, looked at again second: whoever adds sees the waiter.
-            if self._nothing_to_say():
-                waiter.wait()
+            self.waiters.append(waiter)
+            try:
+                # Published first, looked at again second: whoever adds sees the waiter.
+                if self._nothing_to_say():
+                    waiter.wait()
+            finally:
+                with contextlib.suppress(ValueError):  # it was taken off to be woken
+                    self.waiters.remove(waiter)
 
     def _nothing_to_say(self) -> bool:
         return not (self.has_pushes() or self.ended or self.closed)
@@ -151,20 +160,24 @@ class PushStream:
         return self
 
     def __next__(self) -> Push:
-        queue = self.queue
-        while not self._ready:
+        queue, ready = self.queue, self._ready
+        while True:
+            try:
+                return ready.popleft()
+            except IndexError:  # also when another thread was faster
+                pass
             if queue.closed:
                 raise StopIteration
-            self._ready.extend(queue.take())
-            if self._ready:
-                break
-            if queue.ended:
+            taken = queue.take()
+            if taken:
+                ready.extend(taken)
+            elif queue.ended:
                 self.close()
                 if queue.error is not None:
                     raise queue.error.copy()
                 raise StopIteration
-            queue.wait()
-        return self._ready.popleft()
+            else:
+                queue.wait()
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread. Idempotent."""
