@@ -26,7 +26,7 @@ from .attempt import Opened
 from .life import Life
 from .policy import is_starting, parks
 from .queues import Queue, Subscriptions
-from .waiting import Demand, Waiting
+from .waiting import Demand, Waiting, for_unsent
 
 log = logging.getLogger("gwsync.session")
 _COUNTERS = ("frames_in", "frames_out", "bytes_in", "bytes_out")
@@ -122,7 +122,7 @@ class Supervisor:
         refusal = self._refusal()
         if refusal is not None:
             for call in calls:
-                call.settle(refusal.copy())
+                call.settle(for_unsent(refusal))
             return
         self._waiting.enqueue(calls)
         if self.link is not None:

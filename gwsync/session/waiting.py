@@ -14,6 +14,13 @@ from ..protocol.pending import Call
 from ..values import Hello
 
 
+def for_unsent(error: GatewayError) -> GatewayError:
+    """``error`` for one more who waited in vain; what it says of a call is that none was sent."""
+    twin = error.copy()
+    twin.outcome = "not_sent"
+    return twin
+
+
 class Demand:
     """Somebody waits for a connection: settled once, with a Hello or an error."""
 
@@ -73,7 +80,7 @@ class Waiting:
     def fail_calls(self, error: GatewayError) -> None:
         calls, self.calls = self.calls, deque()
         for call in calls:
-            call.settle(error.copy())
+            call.settle(for_unsent(error))
 
     def fail_demands(
         self, error: GatewayError, spared: Callable[[Demand], bool] = lambda demand: False
