@@ -306,9 +306,7 @@ class Supervisor:
 
     def broke(self, error: GatewayError) -> None:
         """A defect of ours: nobody may be left waiting for it."""
-        self.state, self.last_error = "idle", error
-        self._waiting.fail_calls(error)
-        self._waiting.fail_demands(error)
+        self.parked(error)  # else whoever subscribed would have it tried again at once, for ever
 
     # -- change and end ---------------------------------------------------------------------------
     def _reconfigure(self, config: Config) -> None:
