@@ -1,0 +1,130 @@
+"""What one run of the command line was told: the gateway options, as a connection."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..config import Config
+from ..connection import Connection
+from ..errors import ConfigError
+from ..values import Hello
+from . import output
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass
+class Target:
+    """The options that every command which talks to a gateway has."""
+
+    url: str | None = None
+    token: str | None = None
+    token_file: str | None = None
+    password: str | None = None
+    timeout: float | None = None
+    verbose: int = 0
+
+    @property
+    def explicit_url(self) -> bool:
+        return self.url is not None
+
+    def overrides(self) -> dict[str, Any]:
+        """As arguments of ``Config.discover()`` and ``gwsync.configure()``."""
+        if self.token is not None and self.token_file is not None:
+            raise ConfigError("--token and --token-file exclude each other", hint="give one")
+        given: dict[str, Any] = {
+            "url": self.url,
+            "token": self.token if self.token_file is None else read_token(self.token_file),
+            "password": self.password,
+            "connect_timeout": self.timeout,
+            "request_timeout": self.timeout,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    @contextmanager
+    def connected(self) -> Iterator[tuple[Connection, Hello]]:
+        """A connection that is up, and the gateway's hello; closed afterwards.
+
+        Connecting is a step of its own, so that an error names the stage that failed.
+        """
+        config = Config.discover(**self.overrides())
+        with Connection(config) as connection:
+            yield connection, connection.connect(connect_limit(config.connect_timeout))
+
+
+def connect_limit(connect_timeout: float) -> float:
+    """For a gateway that is forever starting: the attempt's own deadline comes first."""
+    return connect_timeout + 0.5
+
+
+def read_token(path: str) -> str:
+    """The token in a file, without the line end that editors add."""
+    try:
+        token = Path(path).read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            f"--token-file {path} cannot be read: {error.strerror}",
+            hint="give a file that holds the token and nothing else",
+        ) from None
+    except UnicodeError:
+        raise ConfigError(f"--token-file {path} holds no text") from None
+    if not token:
+        raise ConfigError(f"--token-file {path} is empty")
+    return token
+
+
+_OPTIONS = (
+    click.option("--url", metavar="URL", help="The gateway, ws:// or wss://."),
+    click.option(
+        "--token", metavar="TOKEN", help="Its token; other users of this machine may see it."
+    ),
+    click.option("--token-file", metavar="FILE", help="A file with the token in it."),
+    click.option("--password", metavar="PASSWORD", help="Its password; see --token."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="For connecting, and for the answer to a request (30).",
+    ),
+    click.option(
+        "-v", "--verbose", count=True, help="Show the stages of connecting; -vv: the whole log."
+    ),
+)
+
+
+def gateway_options(command: Command) -> Command:
+    """Gives ``command`` the options above; it is called with the Target they make."""
+
+    @functools.wraps(command)
+    def with_target(*args: Any, **kwargs: Any) -> Any:
+        target = click.get_current_context().find_object(Target) or Target()
+        for name in ("url", "token", "token_file", "password", "timeout", "verbose"):
+            setattr(target, name, kwargs.pop(name))
+        if target.verbose:
+            show_logs(everything=target.verbose > 1)
+        return command(target, *args, **kwargs)
+
+    decorated: Any = with_target
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    result: Command = decorated
+    return result
+
+
+def show_logs(*, everything: bool) -> None:
+    """gwsync's own log on stderr, or its stages of connecting only.
+
+    Nobody else's logger is touched, and the root logger least of all.
+    """
+    logger = logging.getLogger("gwsync" if everything else "gwsync.dial")
+    logger.addHandler(output.LogHandler())
+    logger.setLevel(logging.DEBUG if everything else logging.INFO)
+    logger.propagate = False

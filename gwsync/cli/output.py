@@ -1,0 +1,196 @@
+"""The only module of the command line that prints, and it prints nothing unsafe.
+
+What a gateway sent may hold control characters and ANSI sequences: they leave here
+as visible escapes. Every line is flushed, so that a pipe's other end sees it now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import unicodedata
+from collections.abc import Callable
+from traceback import format_exception
+from typing import Any, TextIO
+
+import click
+
+WIDTH = 80
+ELLIPSIS = "..."
+
+
+class OutputError(Exception):
+    """Our output cannot be written, for example to a full disk."""
+
+
+# -- text that is safe to print -----------------------------------------------------------
+_PLAIN = frozenset("\u200d")  # joins emoji; the rest of category Cf can turn a line around
+_SUSPECT = re.compile(r"[^ -~]")
+
+
+def safe(text: str, *, keep: str = "") -> str:
+    """``text`` with what is not printable, other than ``keep``, as visible escapes."""
+
+    def escape(found: re.Match[str]) -> str:
+        ch = found[0]
+        if ch.isprintable() or ch in keep or ch in _PLAIN or unicodedata.category(ch) == "Zs":
+            return ch
+        # As JSON escapes it: beyond 16 bits as two surrogates.
+        code = ch.encode("utf-16-be", "surrogatepass").hex()
+        return "".join(f"\\u{code[i : i + 4]}" for i in range(0, len(code), 4))
+
+    return _SUSPECT.sub(escape, text)
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.combining(ch) or ch in _PLAIN
+        else 1 + (unicodedata.east_asian_width(ch) in "WF")
+        for ch in text
+    )
+
+
+def fit(text: str, width: int) -> str:
+    """``text``, elided if it takes more than ``width`` columns."""
+    text = text if len(text) <= 4 * width else text[: 4 * width]
+    if cells(text) <= width:
+        return text
+    while text and cells(text) > width - len(ELLIPSIS):
+        text = text[:-1]
+    return text.rstrip() + ELLIPSIS
+
+
+def json_text(value: Any, *, pretty: bool = False) -> str:
+    """``value`` as JSON that is safe to print and still JSON."""
+    text = json.dumps(
+        value,
+        ensure_ascii=not _speaks_unicode(sys.stdout),
+        indent=2 if pretty else None,
+        separators=None if pretty else (",", ":"),
+    )
+    return safe(text, keep="\n")
+
+
+def _speaks_unicode(stream: TextIO | None) -> bool:
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
+
+
+# -- writing ------------------------------------------------------------------------------
+def on_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def terminal_width() -> int:
+    return max(shutil.get_terminal_size().columns, 20)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # closed before we began: `gwsync ... >&-`
+        return
+    if not _speaks_unicode(stream):
+        text = text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
+    stream.write(text)
+    stream.flush()
+
+
+def line(text: str = "") -> None:
+    """One line (or several) on stdout. Raises BrokenPipeError and OutputError."""
+    try:
+        _write(sys.stdout, f"{text}\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon()
+        raise OutputError(f"the output cannot be written: {error.strerror}") from None
+
+
+def value(data: Any) -> None:
+    """``data`` as JSON on stdout: indented for eyes, on one line for programs."""
+    line(json_text(data, pretty=on_terminal()))
+
+
+def note(text: str) -> None:
+    """One line on stderr."""
+    with contextlib.suppress(OSError):
+        _write(sys.stderr, f"{safe(text)}\n")
+
+
+def error(message: str, hint: str = "") -> None:
+    """What went wrong, and the next step."""
+    note(f"gwsync: {message}")
+    if hint:
+        note(f"  -> {hint}")
+
+
+def end_of_interrupt() -> None:
+    """A terminal has just shown ^C, without a line end."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        note("")
+
+
+def traceback(problem: BaseException) -> None:
+    """For an internal bug, with -vv."""
+    for chunk in format_exception(type(problem), problem, problem.__traceback__):
+        for text in chunk.rstrip().split("\n"):
+            note(text)
+
+
+def abandon() -> None:
+    """Nobody reads stdout any more: let the interpreter's last flush go nowhere."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class LogHandler(logging.Handler):
+    """gwsync's log lines on stderr, in the order and at the time they come."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        when = self.formatter or _CLOCK
+        note(f"{when.formatTime(record)} {record.name}: {record.getMessage()}")
+        if record.exc_info and record.exc_info[1] is not None:
+            traceback(record.exc_info[1])
+
+
+class _Clock(logging.Formatter):
+    default_time_format = "%H:%M:%S"
+    default_msec_format = "%s.%03d"
+
+
+_CLOCK = _Clock()
+
+
+# -- the demo's page ------------------------------------------------------------------------
+class Page:
+    """Text of at most 80 columns: headings, code, indented lines. For any thread."""
+
+    def __init__(self) -> None:
+        self._colour = on_terminal() and not os.environ.get("NO_COLOR")
+
+    def heading(self, text: str) -> None:
+        self._line("")
+        self._line(text, lambda shown: click.style(shown, bold=True))
+        self._line("")
+
+    def code(self, *lines: str) -> None:
+        """What the user would have typed."""
+        for text in lines:
+            self._line(f"   {text}", lambda shown: click.style(shown, fg="cyan"))
+
+    def say(self, text: str = "") -> None:
+        self._line(f"   {text}" if text else "")
+
+    def plain(self, text: str) -> None:
+        self._line(text)
+
+    def _line(self, text: str, style: Callable[[str], str] | None = None) -> None:
+        shown = fit(safe(text), WIDTH)
+        line(style(shown) if style is not None and self._colour else shown)

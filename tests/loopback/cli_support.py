@@ -1,0 +1,112 @@
+"""The command line as its users run it: a process of its own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+LIMIT_S = 30.0
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours, without what would steer gwsync or click."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GWSYNC_") and name not in ("COLUMNS", "PYTHONIOENCODING")
+    }
+    return {**kept, **more}
+
+
+def run(
+    *arguments: str, env: Mapping[str, str], stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """``gwsync ARGUMENTS`` until it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "gwsync", *arguments],
+        env=environment(**env),
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def run_on_terminal(*arguments: str, env: Mapping[str, str], columns: int) -> tuple[int, str]:
+    """The same with a terminal for its output; the exit code and what one sees."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gwsync", *arguments],
+        env=environment(**env, COLUMNS=str(columns)),
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            seen += chunk
+    except OSError:
+        pass  # how Linux says that the terminal has no other end any more
+    finally:
+        os.close(ours)
+    return process.wait(LIMIT_S), seen.decode()
+
+
+class Running:
+    """``gwsync ARGUMENTS`` while it runs: its lines, one by one."""
+
+    def __init__(self, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gwsync", *arguments],
+            env=environment(**env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        assert self._process.stdout is not None
+        self.stdout = self._process.stdout
+
+    def line(self, containing: str = "") -> str:
+        """The next line that holds these words; pytest's timeout ends a wait in vain."""
+        for line in self.stdout:
+            if containing in line:
+                return line.rstrip("\n")
+        raise AssertionError(f"it ended without saying {containing!r}: {self.end()}")
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code and standard error, once it has ended by itself."""
+        _, errors = self._process.communicate(timeout=LIMIT_S)
+        return self._process.returncode, errors
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self.ended:
+            self._process.kill()
+            self._process.wait(LIMIT_S)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()

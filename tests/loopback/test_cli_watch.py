@@ -1,0 +1,168 @@
+"""``gwsync watch``: a line per push, and every way in which it ends."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance.tools import eventually
+from gwsync.cli import output
+from gwsync.testing import LocalGateway
+from loopback.cli_support import LIMIT_S, Running, run, run_on_terminal
+
+
+@pytest.fixture
+def gateway() -> Iterator[LocalGateway]:
+    with LocalGateway() as local:
+        yield local
+
+
+@pytest.fixture
+def env(gateway: LocalGateway, tmp_path: Path) -> dict[str, str]:
+    return {
+        "GWSYNC_URL": gateway.url,
+        "GWSYNC_TOKEN": gateway.token,
+        "GWSYNC_STATE_DIR": str(tmp_path / "state"),
+    }
+
+
+def test_a_line_per_push_at_once(gateway: LocalGateway, env: dict[str, str]) -> None:
+    with Running(["watch"], env) as running:
+        assert '"presence":[' in running.line("snapshot")
+        gateway.push("cron", {"job": "backup"})
+        assert running.line("cron").endswith('  cron        {"job":"backup"}')
+        gateway.push("tick")
+        assert running.line("tick").split()[1:] == ["tick"]
+
+
+def test_only_the_named_events_and_the_markers(gateway: LocalGateway, env: dict[str, str]) -> None:
+    with Running(["watch", "--json", "--count", "1", "cron"], env) as running:
+        assert json.loads(running.line())["type"] == "snapshot"
+        gateway.push("chat", {"no": 1})
+        gateway.push("cron", {"yes": 1})
+        assert json.loads(running.line())["payload"] == {"yes": 1}
+        assert running.end() == (0, "")
+
+
+def test_json_lines(gateway: LocalGateway, env: dict[str, str]) -> None:
+    with Running(["watch", "--json", "--count", "2"], env) as running:
+        running.line("snapshot")
+        gateway.push("health", {"ok": True}, state_version={"presence": 1, "health": 2})
+        gateway.push("cron", {"n": 1}, skip_seq=2)
+        rows = [json.loads(line) for line in running.stdout]
+        assert running.end() == (0, "")
+    kinds = [
+        (row["type"], row["name"], row["payload"]) for row in rows if row["name"] != "presence"
+    ]
+    seq = rows[-1]["seq"]
+    assert kinds == [
+        ("event", "health", {"ok": True}),
+        ("gap", "gap", {"expected": seq - 2, "received": seq}),
+        ("event", "cron", {"n": 1}),
+    ]
+    assert rows[0]["stateVersion"] == {"presence": 1, "health": 2}
+    assert rows[0]["time"].startswith("20")
+
+
+def test_a_lost_connection_is_shown_and_made_anew(
+    gateway: LocalGateway, env: dict[str, str]
+) -> None:
+    with Running(["watch", "--json", "cron"], env) as running:
+        running.line("snapshot")
+        gateway.drop()
+        assert json.loads(running.line())["payload"]["state"] == "waiting"
+        assert json.loads(running.line('"connected"'))["type"] == "state"
+        assert json.loads(running.line())["type"] == "snapshot"
+        gateway.push("cron", {"after": True})
+        assert json.loads(running.line())["payload"] == {"after": True}
+
+
+def test_ctrl_c_ends_it_without_a_word(gateway: LocalGateway, env: dict[str, str]) -> None:
+    with Running(["watch"], env) as running:
+        running.line("snapshot")
+        running.interrupt()
+        assert running.end() == (130, "")
+    gateway.wait_connections(open=0)
+
+
+def test_the_reader_leaves(gateway: LocalGateway, env: dict[str, str]) -> None:
+    with Running(["watch"], env) as running:
+        running.line("snapshot")
+        running.stdout.close()
+
+        def gone() -> bool:
+            gateway.push("cron", {"anybody": "there"})
+            return running.ended
+
+        eventually(gone, "its end, now that nobody reads")
+        assert running.end() == (0, "")
+
+
+def test_new_credentials_on_the_gateway_end_it(gateway: LocalGateway, env: dict[str, str]) -> None:
+    with Running(["watch"], env) as running:
+        running.line("snapshot")
+        gateway.change_token("another-token")
+        code, said = running.end()
+    assert code == 4
+    assert said.startswith("gwsync: ")
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("token", ["wrong", ""])
+def test_it_does_not_wait_for_what_cannot_work(env: dict[str, str], token: str) -> None:
+    done = run("watch", env={**env, "GWSYNC_TOKEN": token})
+    assert (done.returncode, done.stdout) == (4, "")
+
+
+def test_a_gateway_that_is_not_there(gateway: LocalGateway, env: dict[str, str]) -> None:
+    gateway.stop()
+    assert run("watch", env=env).returncode == 3
+
+
+def test_a_misspelt_event_is_pointed_out(gateway: LocalGateway, env: dict[str, str]) -> None:
+    with Running(["watch", "helth", "health", "--count", "1"], env) as running:
+        running.line("snapshot")
+        gateway.push_health()
+        code, said = running.end()
+    assert code == 0
+    assert said == ("gwsync: note: the gateway advertises no event 'helth'; did you mean health?\n")
+
+
+def test_escape_sequences_do_not_reach_the_terminal(
+    gateway: LocalGateway, env: dict[str, str]
+) -> None:
+    with Running(["watch", "--count", "1"], env) as running:
+        running.line("snapshot")
+        gateway.push("bad\x1b[2Jname", {"text": "\x1b[31m\x07\u202e"})
+        line = running.line("bad")
+        assert running.end() == (0, "")
+    assert line.isprintable()
+    assert r"bad\u001b[2Jname" in line
+
+
+def test_lines_fit_the_terminal(gateway: LocalGateway, env: dict[str, str]) -> None:
+    pushed = threading.Event()
+
+    def push() -> None:
+        gateway.wait_connections(open=1, timeout=LIMIT_S)
+        while not pushed.is_set():
+            gateway.push("cron", {"text": "日本語 " * 50})
+            pushed.wait(0.05)
+
+    pusher = threading.Thread(target=push)
+    pusher.start()
+    try:
+        code, seen = run_on_terminal("watch", "--count", "1", "cron", env=env, columns=60)
+    finally:
+        pushed.set()
+        pusher.join()
+    lines = seen.splitlines()
+    assert code == 0
+    assert [line.split()[1] for line in lines] == ["snapshot", "cron"]
+    for line in lines:
+        assert line.endswith("...")
+        assert 58 <= output.cells(line) <= 60
