@@ -50,6 +50,7 @@ class Connection:
                 hint="write gwsync.Connection(gwsync.Config(url=..., token=...))",
             )
         self._config = config
+        self._asked: dict[str, Any] | None = None if config else {}  # of a discovered one
         self._dial = dial
         self._lock = allocate_lock()
         self._subscriptions = Subscriptions()
@@ -72,7 +73,7 @@ class Connection:
         config = Config.discover(**options)
         with self._lock:
             changed = config != self._config or self._closed
-            self._config = config
+            self._config, self._asked = config, options
             self._closed = False
             supervisor = self._supervisor
         if changed and supervisor is not None:
@@ -126,7 +127,8 @@ class Connection:
         """End it: pending calls raise ConnectionClosed, the socket is gone within 1 s.
 
         Then waits up to ``timeout`` seconds for callbacks to finish with what they
-        have. Final until ``connect()`` or ``configure()``. Idempotent.
+        have, unless it is a callback that closes: two of them would wait for each
+        other. Final until ``connect()`` or ``configure()``. Idempotent.
         """
         limit = checked_timeout(timeout, zero=True, none=False)
         with self._lock:
@@ -141,11 +143,9 @@ class Connection:
             self._drain(limit)
 
     def _drain(self, timeout: float) -> None:
-        queues = [
-            queue
-            for queue in self._subscriptions.members
-            if not (isinstance(queue, Subscription) and queue.runs_here)
-        ]
+        queues = self._subscriptions.members
+        if any(isinstance(queue, Subscription) and queue.runs_here for queue in queues):
+            return
         waiter = make_waiter()
         countdown = Countdown(len(queues), waiter)
         for queue in queues:
@@ -334,7 +334,19 @@ class Connection:
             hub = get_hub_thread()
             if self._supervisor is None:
                 self._supervisor = Supervisor(config, self._dial, hub, self._subscriptions)
+                self._supervisor.rediscover = self._rediscover
             return self._supervisor
+
+    def _rediscover(self) -> Config:
+        """What a discovered config would be by now; an explicit one stays as it is."""
+        with self._lock:
+            config, asked = self._config, self._asked
+        if asked is not None:
+            found = Config.discover(**asked)
+            with self._lock:
+                if self._config is config:  # not reconfigured meanwhile
+                    self._config = config = found
+        return config or Config()
 
     def _forget_after_fork(self) -> None:
         """In a forked child: no thread, no link; the next use dials anew."""

@@ -88,8 +88,11 @@ class Queue:
 
     def clear(self) -> None:
         with self._lock:
-            self._items.clear()
+            items, self._items = self._items, deque()
             self._dropped = 0
+        for item in items:
+            if isinstance(item, Fence):  # nothing in front of it is waited for any more
+                item.notify()
 
     @property
     def status(self) -> SubscriptionStatus:
