@@ -1,7 +1,7 @@
 """What a connection is told: frozen, hashable, checked before any I/O.
 
-Explicit arguments win over ``GWSYNC_*`` environment variables, which win over the
-defaults. Nothing is read at import.
+What is not said explicitly is found by :mod:`gwsync.discovery`; nothing is read at
+import.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from . import endpoint, limits
+from . import discovery, endpoint, limits
 from .errors import ConfigError
 
 
@@ -73,8 +73,13 @@ class Config:
 
     ``url``: ws or wss. ``token``, ``password``, ``device_token``: at most the first
     given is used. ``scopes``: what to ask for. ``connect_timeout``,
-    ``request_timeout``: seconds. ``ca_file``: a PEM file to trust instead of the
-    system's store. ``server_name``: the name to verify, if not the URL's host.
+    ``request_timeout``: seconds; ``stage_timeouts``: seconds by stage, for those that
+    need other limits than the usual. ``address_family``: ``"ipv4"``, ``"any"`` (both,
+    IPv4 preferred), ``"ipv6"`` or ``"auto"`` (both, what worked last first).
+    ``ca_file``: a PEM file to trust instead of the system's store. ``client_cert``: a
+    PEM file with certificate and key. ``server_name``: the name to verify, if not the
+    URL's host. ``tls_fingerprint``: the SHA-256 of the gateway's certificate, which
+    then takes the place of the authorities.
     ``allow_plaintext``: permit ws:// to public hosts. ``headers``: pairs added to
     the upgrade. ``state_dir``: where this machine's device identity lives.
     ``max_message``: the largest message accepted, in bytes. Raises ConfigError.
@@ -89,14 +94,18 @@ class Config:
     caps: tuple[str, ...] = ()
     address_family: str = "ipv4"
     ca_file: str | None = None
+    client_cert: str | None = None
     server_name: str | None = None
+    tls_fingerprint: str | None = None
     connect_timeout: float = limits.CONNECT_TIMEOUT_S
+    stage_timeouts: tuple[tuple[str, float], ...] = ()
     request_timeout: float | None = limits.REQUEST_TIMEOUT_S
     reconnect: ReconnectPolicy = ReconnectPolicy()
     allow_plaintext: bool = False
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     state_dir: str | None = None
     max_message: int = limits.MAX_MESSAGE_BYTES
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -106,8 +115,12 @@ class Config:
         put(self, "scopes", _names("scopes", self.scopes))
         put(self, "caps", _names("caps", self.caps))
         _check_text("role", self.role)
-        if self.address_family != "ipv4":
-            raise ConfigError(f"address_family must be 'ipv4', got {self.address_family!r}")
+        if self.address_family not in FAMILIES:
+            raise ConfigError(
+                f"address_family must be one of {', '.join(FAMILIES)}, not {self.address_family!r}"
+            )
+        put(self, "tls_fingerprint", self._checked_pin())
+        put(self, "stage_timeouts", _stage_timeouts(self.stage_timeouts))
         put(
             self,
             "connect_timeout",
@@ -117,7 +130,7 @@ class Config:
         if not isinstance(self.reconnect, ReconnectPolicy):
             raise ConfigError("reconnect must be a ReconnectPolicy")
         put(self, "headers", _headers(self.headers))
-        for name in ("ca_file", "state_dir", "server_name"):
+        for name in ("ca_file", "client_cert", "state_dir", "server_name"):
             value = getattr(self, name)
             if value is not None:
                 value = os.fspath(value)
@@ -125,6 +138,23 @@ class Config:
                 put(self, name, value)
         if type(self.max_message) is not int or self.max_message < limits.PREAUTH_MESSAGE_BYTES:
             raise ConfigError(f"max_message must be at least {limits.PREAUTH_MESSAGE_BYTES} bytes")
+
+    def _checked_pin(self) -> str | None:
+        if self.tls_fingerprint is None:
+            return None
+        if not self.endpoint.secure:
+            raise ConfigError("tls_fingerprint needs a wss:// url: there is no certificate without")
+        pin = str(self.tls_fingerprint).lower().removeprefix("sha256:").replace(":", "")
+        if len(pin) != 64 or any(ch not in "0123456789abcdef" for ch in pin):
+            raise ConfigError(
+                "tls_fingerprint must be the SHA-256 of the certificate: 64 hex digits",
+                hint="openssl x509 -noout -fingerprint -sha256 prints it",
+            )
+        return pin
+
+    def stage_limit(self, stage: str) -> float:
+        """Seconds that one stage may take, within ``connect_timeout`` for all."""
+        return dict(self.stage_timeouts).get(stage, STAGE_LIMITS[stage])
 
     @property
     def endpoint(self) -> endpoint.Endpoint:
@@ -141,51 +171,60 @@ class Config:
 
     @classmethod
     def discover(cls, **overrides: Any) -> Config:
-        """The config of this process: arguments, then ``GWSYNC_*``, then the defaults.
+        """The config of this process, each setting from the first place that has it.
 
-        A credential from the environment belongs to the URL of the environment: with
-        an explicit ``url`` only explicit credentials are used.
+        Arguments, then ``GWSYNC_*``, then ``OPENCLAW_*``, then OpenClaw's own
+        ``openclaw.json``, then the defaults; ``.sources`` says which it was. A
+        credential found for one URL is never used for another: with an explicit ``url``
+        only explicit credentials count, and those set in the environment without a URL
+        beside them. Raises ConfigError.
         """
         given = {name: value for name, value in overrides.items() if value is not UNSET}
-        unknown = sorted(set(given) - {item.name for item in fields(cls)})
+        settings = {item.name for item in fields(cls)} - {"sources"}
+        unknown = sorted(set(given) - settings)
         if unknown:
             raise ConfigError(
                 f"there is no setting named {', '.join(unknown)}",
-                hint=f"the settings are {', '.join(item.name for item in fields(cls))}",
+                hint=f"the settings are {', '.join(sorted(settings))}",
             )
-        found = _from_environment(os.environ)
-        if "url" in given:
-            for name in ("token", "password", "device_token"):
-                found.pop(name, None)
-        return cls(**{**found, **given})
+        found = discovery.discover(given, _same_gateway)
+        sources = dict.fromkeys(settings, "default")
+        sources |= found.sources
+        sources |= dict.fromkeys(given, "argument")
+        return cls(**{**found.values, **given}, sources=sources)
 
 
-_ENVIRONMENT: dict[str, Any] = {
-    "url": str,
-    "token": str,
-    "password": str,
-    "device_token": str,
-    "ca_file": str,
-    "state_dir": str,
-    "address_family": str,
-    "scopes": lambda text: tuple(part.strip() for part in text.split(",") if part.strip()),
-    "connect_timeout": float,
-    "request_timeout": float,
+FAMILIES = ("ipv4", "any", "ipv6", "auto")
+STAGE_LIMITS = {
+    "resolve": limits.RESOLVE_TIMEOUT_S,
+    "tcp": limits.TCP_TIMEOUT_S,
+    "tls": limits.TLS_TIMEOUT_S,
+    "upgrade": limits.UPGRADE_TIMEOUT_S,
+    "handshake": limits.HANDSHAKE_TIMEOUT_S,
 }
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    found = {}
-    for name, convert in _ENVIRONMENT.items():
-        variable = f"GWSYNC_{name.upper()}"
-        text = environ.get(variable)
-        if not text:
-            continue
-        try:
-            found[name] = convert(text)
-        except ValueError:
-            raise ConfigError(f"{variable} cannot be read as {convert.__name__}") from None
-    return found
+def _same_gateway(one: str, other: str) -> bool:
+    try:
+        return endpoint.parse(one, allow_plaintext=True) == endpoint.parse(
+            other, allow_plaintext=True
+        )
+    except ConfigError:
+        return False
+
+
+def _stage_timeouts(value: Any) -> tuple[tuple[str, float], ...]:
+    try:
+        pairs = dict(value)
+    except (TypeError, ValueError):
+        raise ConfigError("stage_timeouts must be a mapping of stage to seconds") from None
+    for stage, seconds in pairs.items():
+        if stage not in STAGE_LIMITS:
+            raise ConfigError(
+                f"there is no stage {stage!r}", hint=f"one of {', '.join(STAGE_LIMITS)}"
+            )
+        checked_timeout(seconds, f"stage_timeouts[{stage!r}]", none=False)
+    return tuple(sorted(pairs.items()))
 
 
 def _check_secret(name: str, value: Any) -> None:

@@ -29,7 +29,7 @@ did not run it).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .values import Trace
 
 Outcome = Literal["not_sent", "maybe", "rejected"]
+_Error = TypeVar("_Error", bound="GatewayError")
 
 
 class GatewayError(Exception):
@@ -66,11 +67,20 @@ class GatewayError(Exception):
 
     def copy(self) -> Self:
         """The same error as an object of its own, for one more caller to raise."""
-        twin = type(self).__new__(type(self))
-        twin.args = self.args
-        twin.__dict__.update(self.__dict__)
+        twin = _rebuilt(type(self), self.args, self.__dict__)
         twin.__cause__ = self.__cause__
         return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes send errors home; the constructors' own arguments differ.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any]) -> _Error:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class ConfigError(GatewayError, ValueError):

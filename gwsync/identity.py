@@ -14,12 +14,10 @@ import json
 import logging
 import os
 import secrets
-import stat
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from .errors import ConfigError
+from .statefile import StateFile, make_directory, read_private, write_temporary
 
 log = logging.getLogger("gwsync.session")
 DEVICE_FILE, TOKENS_FILE = "device.json", "tokens.json"
@@ -62,7 +60,7 @@ def load_identity(state_dir: str) -> DeviceIdentity:
     try:
         found = _read_key(path)
         if found is None:
-            _make_directory(state_dir)
+            make_directory(state_dir)
             _create(path, _new_device())
             found = _read_key(path)
         if found is None:
@@ -83,7 +81,7 @@ def _new_device() -> bytes:
 
 
 def _read_key(path: str) -> bytes | None:
-    text = _read(path)
+    text = read_private(path)
     if text is None:
         return None
     try:
@@ -102,90 +100,31 @@ class TokenStore:
     """Device tokens by gateway URL, device and role, with the scopes they were issued for."""
 
     def __init__(self, state_dir: str) -> None:
-        self._dir = state_dir
-        self._path = os.path.join(state_dir, TOKENS_FILE)
+        self._file = StateFile(state_dir, TOKENS_FILE)
 
     def get(self, url: str, device_id: str, role: str) -> str | None:
-        entry = self._entries().get(_key(url, device_id, role))
+        entry = self._file.read().get(_key(url, device_id, role))
         token = entry.get("token") if isinstance(entry, dict) else None
         return token if isinstance(token, str) and token else None
 
     def put(self, url: str, device_id: str, role: str, token: str, scopes: tuple[str, ...]) -> None:
         """Remember ``token``; a directory that cannot be written only costs the reuse."""
-        key, entry = _key(url, device_id, role), {"token": token, "scopes": list(scopes)}
-        try:
-            with self._locked():
-                entries = self._entries()
-                if entries.get(key) != entry:
-                    entries[key] = entry
-                    _replace(self._path, json.dumps(entries, indent=1).encode())
-        except OSError as error:
-            log.debug("the device token was not kept: %s", error.strerror or error)
+        entry = {"token": token, "scopes": list(scopes)}
+        self._file.update({_key(url, device_id, role): entry})
 
     def clear(self, url: str, device_id: str, role: str, token: str) -> None:
         """Forget ``token``, unless another process has stored a newer one meanwhile."""
         key = _key(url, device_id, role)
-        with contextlib.suppress(OSError), self._locked():
-            entries = self._entries()
-            entry = entries.get(key)
-            if isinstance(entry, dict) and entry.get("token") == token:
-                del entries[key]
-                _replace(self._path, json.dumps(entries, indent=1).encode())
-
-    def _entries(self) -> dict[str, Any]:
-        try:
-            entries = json.loads(_read(self._path) or "{}")
-        except (OSError, ValueError, ConfigError):
-            return {}
-        return entries if isinstance(entries, dict) else {}
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        _make_directory(self._dir)
-        descriptor = os.open(self._path + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            with contextlib.suppress(ImportError):  # no fcntl: last writer wins
-                import fcntl
-
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        self._file.update(
+            {key: None},
+            only_if=lambda entries: (
+                isinstance(entries.get(key), dict) and entries[key].get("token") == token
+            ),
+        )
 
 
 def _key(url: str, device_id: str, role: str) -> str:
     return f"{url}|{device_id}|{role}"
-
-
-def _make_directory(path: str) -> None:
-    os.makedirs(path, mode=0o700, exist_ok=True)
-
-
-def _read(path: str) -> str | None:
-    """The text of a private file of ours; None if there is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except FileNotFoundError:
-        return None
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-            raise ConfigError(
-                f"{path} can be read by others (mode {stat.S_IMODE(mode):o})",
-                hint=f"chmod 600 {path}",
-            )
-        return file.read()
-
-
-def _write_temporary(path: str, data: bytes) -> str:
-    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.{secrets.token_hex(4)}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return temporary
 
 
 def _create(path: str, data: bytes) -> None:
@@ -194,13 +133,9 @@ def _create(path: str, data: bytes) -> None:
     A link, not a rename: renaming would let two racing processes each go on with
     an identity of their own.
     """
-    temporary = _write_temporary(path, data)
+    temporary = write_temporary(path, data)
     try:
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
     finally:
         os.unlink(temporary)
-
-
-def _replace(path: str, data: bytes) -> None:
-    os.replace(_write_temporary(path, data), path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 # -- dialling -----------------------------------------------------------------
 CONNECT_TIMEOUT_S = 30.0  # a wrong token on loopback is answered after up to 5 s
 RESOLVE_TIMEOUT_S = 5.0  # libc's own resolver gives up at 5 s per server
+RESOLUTION_DELAY_S = 0.05  # RFC 8305 section 3: for the second family, once the first is there
+CONNECTION_ATTEMPT_DELAY_S = 0.25  # RFC 8305 section 5: between attempts of a race
 TCP_TIMEOUT_S = 10.0  # per address; a dead IPv4 path must leave time for the next
 TLS_TIMEOUT_S = 10.0
 UPGRADE_TIMEOUT_S = 15.0  # what the official client allows

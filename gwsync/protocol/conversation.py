@@ -23,6 +23,7 @@ from .liveness import Liveness
 from .pending import Call, Pending
 from .refusals import handshake_error, printable, request_error, seconds
 from .sequence import Order, Sequence
+from .snapshot import PARTS, SnapshotKeeper
 
 _MAX_EARLY_EVENTS = 100  # events that overtake hello-ok are held, not lost
 
@@ -64,6 +65,7 @@ class Conversation:
         self._deadline = now + handshake_timeout_s
         self._liveness: Liveness | None = None
         self._pending = Pending()
+        self.snapshot: SnapshotKeeper | None = None  # from hello-ok on
         self._sequence = Sequence()
         self._early: list[Event] = []
         self._invalid_at: deque[float] = deque()
@@ -167,6 +169,7 @@ class Conversation:
         self.state = State.OPEN
         self._liveness = Liveness(now, accepted.tick_s)
         self._methods = accepted.hello.methods
+        self.snapshot = SnapshotKeeper(accepted.hello)
         step.accepted = accepted
         early, self._early = self._early, []
         for event in early:
@@ -192,6 +195,8 @@ class Conversation:
             self.counters["bad_seq"] += 1
         if event.name == "shutdown":
             self._read_shutdown(event)
+        elif event.name in PARTS and self.snapshot is not None:
+            self.snapshot.observe(event)
         step.pushes.append(event)
 
     def _read_shutdown(self, event: Event) -> None:
@@ -209,10 +214,13 @@ class Conversation:
             return self._count_late(response, now, step)
         if response.ok is True:
             if call.final and _is_accepted(response, call):
+                call.accepted = True
                 return
             result: Any = response.payload
         elif response.ok is False and isinstance(response.error, dict):
             result = request_error(call.method, response.error, self._methods)
+            if call.accepted:  # it began, and then failed
+                result.outcome = "maybe"
         else:
             result = ProtocolError(f"the answer to {call.method} has no valid form")
             result.outcome = "maybe"

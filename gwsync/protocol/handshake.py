@@ -125,7 +125,8 @@ class Handshake:
         if auth:
             auth = dict(auth)
             token = auth.pop("deviceToken", None)
-            auth.pop("deviceTokens", None)
+            for secret in ("deviceTokens", "recoveryScope"):
+                auth.pop(secret, None)
             payload = {**payload, "auth": auth}
             granted = auth.get("scopes")
             if isinstance(granted, list):

@@ -33,7 +33,17 @@ class Call:
     the permit decides whether it is sent, whoever fills the slot what it ends with.
     """
 
-    __slots__ = ("_done", "_permit", "_slot", "final", "id", "method", "params", "sent_at")
+    __slots__ = (
+        "_done",
+        "_permit",
+        "_slot",
+        "accepted",
+        "final",
+        "id",
+        "method",
+        "params",
+        "sent_at",
+    )
 
     def __init__(
         self,
@@ -46,6 +56,7 @@ class Call:
         self.method = method
         self.params = params
         self.final = final
+        self.accepted = False  # the first of two answers came
         self.id = ""
         self.sent_at = 0.0
         self._done = done

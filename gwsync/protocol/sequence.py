@@ -45,6 +45,8 @@ class Sequence:
             return Order.BAD, None
         if last is None:
             self._last = seq
+            if seq > 0:
+                self._holes = [(0, seq - 1)]  # never seen on this link, so not repeated
             return Order.NEXT, None
         if seq > last:
             self._last = seq

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from dataclasses import dataclass
 
 import gevent
 
-from .. import limits
 from ..config import Config
-from ..errors import ConnectionLost, HandshakeError
+from ..errors import AuthError, ConnectionLost, HandshakeError
 from ..identity import TokenStore, default_state_dir, load_identity
 from ..protocol.conversation import Conversation, Step
 from ..protocol.handshake import Accepted, Credentials, Handshake
@@ -23,6 +23,7 @@ from ..transport.trace import Tracer
 from ..values import Push
 from ..version import VERSION
 
+log = logging.getLogger("gwsync.session")
 FLUSH_S = 0.25  # for a close frame to leave; the socket must be gone within 1 s
 
 
@@ -37,49 +38,107 @@ class Opened:
 
 
 def attempt(config: Config, dial: Dial, hub: HubThread, tracer: Tracer) -> Opened:
-    """Dial and shake hands. Raises DialError or HandshakeError; then nothing stays open."""
+    """Dial and shake hands. Raises DialError or HandshakeError; then nothing stays open.
+
+    Refused credentials get at most one second chance, with a device token that is on
+    disk (PROTOCOL.md 3); all of it within the one deadline.
+    """
     deadline = Deadline(config.connect_timeout)
-    handshake = offload.run(hub, _prepare, config)
+    keys = offload.run(hub, KeyRing, config)
+    try:
+        return _open(config, dial, hub, tracer, deadline, keys)
+    except AuthError as error:
+        if not offload.run(hub, keys.second_chance, error.code):
+            raise
+        log.info("%s; trying this device's own token once", error.message)
+        try:
+            return _open(config, dial, hub, tracer, deadline, keys)
+        except AuthError as again:
+            offload.run(hub, keys.second_chance, again.code)
+            raise error from again
+
+
+def _open(
+    config: Config,
+    dial: Dial,
+    hub: HubThread,
+    tracer: Tracer,
+    deadline: Deadline,
+    keys: KeyRing,
+) -> Opened:
+    handshake = keys.handshake()
     link = dial(config, hub, deadline, tracer)
     try:
         with tracer.stage("handshake", "waiting for the gateway's challenge") as note:
-            conversation, step, accepted = _shake(link, handshake, deadline)
+            conversation, step, accepted = _shake(
+                link, handshake, deadline.within(config.stage_limit("handshake"))
+            )
             hello = accepted.hello
             note.detail = f"protocol {hello.protocol}, gateway {hello.server_version}"
-        _keep_token(config, hub, handshake, accepted)
+        if accepted.device_token is not None:
+            # Waited for: a script may end right after its first answer, and the next
+            # one relies on the token.
+            offload.run(hub, keys.keep, accepted.device_token, hello.scopes or config.scopes)
     except BaseException:
         link.finish(FLUSH_S)
         raise
     return Opened(link, conversation, accepted, step.pushes)
 
 
-def _prepare(config: Config) -> Handshake:
-    """What this attempt will say: reads the identity and the stored token from disk."""
-    state_dir = config.state_dir or default_state_dir()
-    device = load_identity(state_dir)
-    device_token = config.device_token
-    if config.token is None and config.password is None and device_token is None:
-        device_token = TokenStore(state_dir).get(config.url, device.id, config.role)
-    return Handshake(
-        device=device,
-        credentials=Credentials(config.token, config.password, device_token),
-        role=config.role,
-        scopes=config.scopes,
-        caps=config.caps,
-        client_version=VERSION,
-        platform=sys.platform,
-    )
+class KeyRing:
+    """This device's key and the credentials to use. Reads and writes files: off the hub."""
 
+    def __init__(self, config: Config) -> None:
+        state_dir = config.state_dir or default_state_dir()
+        self._config = config
+        self._device = load_identity(state_dir)
+        self._store = TokenStore(state_dir)
+        self._credentials = Credentials(config.token, config.password, config.device_token)
+        self._stored: str | None = None  # the token of the store, while it is what we use
+        if not self._credentials.auth():
+            self._use_stored()
 
-def _keep_token(config: Config, hub: HubThread, handshake: Handshake, accepted: Accepted) -> None:
-    if accepted.device_token is None:
-        return
-    store = TokenStore(config.state_dir or default_state_dir())
-    scopes = accepted.hello.scopes or config.scopes
-    token = accepted.device_token
-    # Waited for: a script may end right after its first answer, and the next one
-    # relies on the token.
-    offload.run(hub, store.put, config.url, handshake.device.id, config.role, token, scopes)
+    def _use_stored(self) -> bool:
+        """Turn to the stored token; False if there is none, or it is the one refused."""
+        config, refused = self._config, self._stored
+        self._stored = self._store.get(config.url, self._device.id, config.role)
+        if self._stored is None or self._stored == refused:
+            return False
+        self._credentials = Credentials(device_token=self._stored)
+        return True
+
+    def handshake(self) -> Handshake:
+        return Handshake(
+            device=self._device,
+            credentials=self._credentials,
+            role=self._config.role,
+            scopes=self._config.scopes,
+            caps=self._config.caps,
+            client_version=VERSION,
+            platform=sys.platform,
+        )
+
+    def keep(self, token: str, scopes: tuple[str, ...]) -> None:
+        """Remember the token that the gateway issued."""
+        config = self._config
+        self._store.put(config.url, self._device.id, config.role, token, scopes)
+
+    def second_chance(self, code: str) -> bool:
+        """The gateway refused with ``code``: whether there is another token to try.
+
+        A stored token that is wrong is forgotten; another process may have stored a
+        newer one meanwhile. In place of a shared token the stored one is used only if
+        the shared one was not given explicitly, and only where nobody else can listen.
+        """
+        config = self._config
+        if self._stored is not None:
+            if code != "AUTH_DEVICE_TOKEN_MISMATCH":
+                return False
+            self._store.clear(config.url, self._device.id, config.role, self._stored)
+            return self._use_stored()
+        explicit = config.sources.get("token", "argument") == "argument"
+        safe = config.endpoint.is_loopback or config.tls_fingerprint is not None
+        return code == "AUTH_TOKEN_MISMATCH" and not explicit and safe and self._use_stored()
 
 
 def _shake(
@@ -87,8 +146,7 @@ def _shake(
 ) -> tuple[Conversation, Step, Accepted]:
     """From the challenge to hello-ok; the step is the one that brought it."""
     now = time.monotonic()
-    limit = min(limits.HANDSHAKE_TIMEOUT_S, deadline.remaining())
-    conversation = Conversation(handshake, now, limit)
+    conversation = Conversation(handshake, now, deadline.remaining())
     while True:
         due = conversation.next_deadline() or now
         try:

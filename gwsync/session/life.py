@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.event import Event
 
-from ..errors import GatewayError
+from ..errors import ConfigError, GatewayError, TcpError
 from ..protocol.conversation import Conversation, Step
+from ..runtime import offload
 from ..transport.link import Link
 from ..transport.trace import Tracer
 from .attempt import FLUSH_S, Opened, attempt
@@ -58,6 +59,8 @@ class Life:
                 lost = self._run(opened)
                 self._check()
                 if parks(lost):
+                    if self._reread():  # a token that was changed may be on disk by now
+                        continue
                     supervisor.parked(lost)
                     return
                 failures = supervisor.went_down(lost)
@@ -84,6 +87,30 @@ class Life:
         return opened
 
     def _attempt(self) -> Opened:
+        try:
+            return self._attempt_once()
+        except TcpError:
+            if not self._reread():  # a tunnel's port may have changed
+                raise
+            return self._attempt_once()
+
+    def _reread(self) -> bool:
+        """Whether a config that was discovered is another by now; then that one is used."""
+        supervisor = self._supervisor
+        if supervisor.rediscover is None:
+            return False
+        try:
+            config = offload.run(supervisor.hub, supervisor.rediscover)
+        except ConfigError as error:
+            log.debug("the config could not be read again: %s", error)
+            return False
+        self._check()
+        if config == supervisor.config:
+            return False
+        supervisor.config = config
+        return True
+
+    def _attempt_once(self) -> Opened:
         self._check()
         supervisor = self._supervisor
         self._wake.clear()

@@ -52,6 +52,7 @@ class Supervisor:
         self.max_payload = limits.DEFAULT_MAX_PAYLOAD_BYTES
         self._rtt_s: float | None = None  # of the links before the present one
         self.link: Link | None = None
+        self.rediscover: Callable[[], Config] | None = None  # for a config that was found
         self._dial = dial
         self._tracer: Tracer | None = None
         self._conversation: Conversation | None = None
@@ -172,9 +173,10 @@ class Supervisor:
         if self.state == "closed":
             return queue.end(None)
         self.subscriptions.add(queue)
-        if self.state == "connected" and self.hello is not None:
+        conversation = self._conversation
+        if conversation is not None and conversation.snapshot is not None:
             if replay:
-                queue.offer([Snapshot(self.hello)])
+                queue.offer([Snapshot(conversation.snapshot.hello())])
         elif self.state == "parked":
             queue.end(self.last_error)
         else:

@@ -6,12 +6,14 @@ A stage owns what it opens until it returns, so nothing leaks when one fails.
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import AF_INET6
 
 from ..config import Config
 from ..runtime.hub import HubThread
 from . import tcp, tls, upgrade
 from .deadline import Deadline
 from .link import Link
+from .paths import PathMemory
 from .resolve import resolve
 from .trace import Tracer, log
 
@@ -20,20 +22,34 @@ Dial = Callable[[Config, HubThread, Deadline, Tracer], Link]
 
 def dial(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> Link:
     """An open link to ``config.url``. Raises DialError of the stage that failed."""
-    endpoint = config.endpoint
-    log.info("dialling %s directly, %s", endpoint, config.address_family)
-    addresses = resolve(endpoint, hub, deadline, tracer)
-    sock = tcp.connect(addresses, deadline, tracer)
+    endpoint, family = config.endpoint, config.address_family
+    log.info("dialling %s directly, address family %s", endpoint, family)
+    paths = PathMemory(config, hub) if family == "auto" else None
+    addresses = resolve(
+        endpoint,
+        hub,
+        deadline.within(config.stage_limit("resolve")),
+        tracer,
+        family,
+        prefer_ipv6=paths is not None and paths.recall() == "ipv6",
+    )
+    sock = tcp.connect(
+        addresses,
+        deadline,
+        tracer,
+        race=family in ("any", "auto"),
+        limit_s=config.stage_limit("tcp"),
+    )
+    if paths is not None:
+        paths.remember("ipv6" if sock.family == AF_INET6 else "ipv4")
     if endpoint.secure:
-        sock = tls.wrap(
-            sock,
-            endpoint,
-            ca_file=config.ca_file,
-            server_name=config.server_name,
-            deadline=deadline,
-            tracer=tracer,
-        )
+        sock = tls.wrap(sock, config, deadline, tracer)
     leftover = upgrade.upgrade(
-        sock, endpoint, headers=config.headers, deadline=deadline, tracer=tracer
+        sock,
+        endpoint,
+        headers=config.headers,
+        limit_s=config.stage_limit("upgrade"),
+        deadline=deadline,
+        tracer=tracer,
     )
     return Link(sock, leftover, config.max_message)

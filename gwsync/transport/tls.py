@@ -7,15 +7,17 @@ honours SSLKEYLOGFILE, and is a gevent one, since the stock one would block the 
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ssl
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import gevent
 from gevent import ssl as gevent_ssl
 
-from .. import limits
-from ..endpoint import Endpoint
+from ..config import Config
 from ..errors import ConfigError, DialTimeout, TlsError
 from .deadline import Deadline
 from .trace import Tracer
@@ -24,36 +26,39 @@ _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAIL
 
 
 @lru_cache(maxsize=8)  # 16-18 ms to build with the system's store
-def _context(ca_file: str | None) -> Any:
+def _context(ca_file: str | None, client_cert: str | None, pinned: bool) -> Any:
     context = gevent_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file is None:
+    if pinned:  # the pin takes the place of the certificate authorities
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif ca_file is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"ca_file {ca_file} cannot be used: {error}") from None
+        _load("ca_file", ca_file, context.load_verify_locations)
+    if client_cert is not None:
+        _load("client_cert", client_cert, context.load_cert_chain)
     return context
 
 
-def wrap(
-    sock: Any,
-    endpoint: Endpoint,
-    *,
-    ca_file: str | None,
-    server_name: str | None,
-    deadline: Deadline,
-    tracer: Tracer,
-) -> Any:
-    """``sock`` with TLS on it. The raw socket is closed if that fails."""
-    name = server_name or endpoint.host
-    limit = deadline.within(limits.TLS_TIMEOUT_S)
+def _load(setting: str, path: str, load: Callable[[str], object]) -> None:
+    try:
+        load(path)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{setting} {path} cannot be used: {error}") from None
+
+
+def wrap(sock: Any, config: Config, deadline: Deadline, tracer: Tracer) -> Any:
+    """``sock`` with TLS on it, verified or pinned. The raw socket is closed if that fails."""
+    name = config.server_name or config.endpoint.host
+    pin = config.tls_fingerprint
+    limit = deadline.within(config.stage_limit("tls"))
     try:
         with tracer.stage("tls", f"handshake as {name}") as note:
+            context = _context(config.ca_file, config.client_cert, pin is not None)
             try:
                 with gevent.Timeout(limit.remaining()):
-                    secure = _context(ca_file).wrap_socket(sock, server_hostname=name)
+                    secure = context.wrap_socket(sock, server_hostname=name)
             except gevent.Timeout:
                 raise DialTimeout(
                     f"{name} did not finish the TLS handshake in time",
@@ -73,11 +78,24 @@ def wrap(
                     f"{error.strerror or error}",
                     hint="is this a TLS port? ws:// is for plain ones",
                 ) from error
-            note.detail = f"{secure.version()}, {name} verified"
+            if pin is not None:
+                _check_pin(secure, pin, name)
+            note.detail = f"{secure.version()}, {name} {'pinned' if pin else 'verified'}"
             return secure
     except BaseException:
         sock.close()
         raise
+
+
+def _check_pin(secure: Any, pin: str, name: str) -> None:
+    """Before the first byte of ours: the token must not reach another server."""
+    found = hashlib.sha256(secure.getpeercert(True)).hexdigest()
+    if not hmac.compare_digest(found, pin):
+        secure.close()
+        raise TlsError(
+            f"{name} has another certificate than the pinned one: sha256:{found}, not sha256:{pin}",
+            hint="if it was renewed, set tls_fingerprint to the new one; if not, stop here",
+        )
 
 
 def _message(name: str, error: ssl.SSLError) -> str:

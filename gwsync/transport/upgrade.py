@@ -32,6 +32,7 @@ def upgrade(
     endpoint: Endpoint,
     *,
     headers: tuple[tuple[str, str], ...],
+    limit_s: float,
     deadline: Deadline,
     tracer: Tracer,
 ) -> bytes:
@@ -39,7 +40,7 @@ def upgrade(
 
     The socket is closed if that fails. Raises UpgradeError, AuthError, DialTimeout.
     """
-    head = _HeadSocket(sock, deadline.within(limits.UPGRADE_TIMEOUT_S))
+    head = _HeadSocket(sock, deadline.within(limit_s))
     client = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
     try:
         with tracer.stage("upgrade", f"GET {endpoint.resource} as {endpoint.host}") as note:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from typing import Any
 
 import pytest
@@ -139,3 +140,13 @@ def test_raising_a_copy_leaves_the_original_without_a_traceback() -> None:
     with pytest.raises(ConnectionLost):
         raise error.copy()
     assert error.__traceback__ is None
+
+
+@pytest.mark.parametrize(
+    "error", [example[0] for example in EXAMPLES], ids=lambda e: type(e).__name__
+)
+def test_an_error_survives_the_way_home_from_a_worker_process(error: GatewayError) -> None:
+    error.hint = "do this"
+    home = pickle.loads(pickle.dumps(error))
+    assert type(home) is type(error)
+    assert (str(home), vars(home)) == (str(error), vars(error))

@@ -21,7 +21,7 @@ BAD, UNORDERED = Order.BAD, Order.UNORDERED
         ([4711, 4712], [NEXT, NEXT]),
         ([1, None, 2], [NEXT, UNORDERED, NEXT]),
         ([1, 1], [NEXT, REPEATED]),
-        ([5, 4], [NEXT, REPEATED]),
+        ([5, 4, 4], [NEXT, LATE, REPEATED]),
         ([1, 5, 3, 3], [NEXT, NEXT, LATE, REPEATED]),
         ([1, 5, 4, 3, 2, 2], [NEXT, NEXT, LATE, LATE, LATE, REPEATED]),
         ([1, 3, 5, 2, 4], [NEXT, NEXT, NEXT, LATE, LATE]),
