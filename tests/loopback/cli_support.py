@@ -13,12 +13,15 @@ from types import TracebackType
 LIMIT_S = 30.0
 
 
+STEERING = ("COLUMNS", "NO_COLOR", "PYTHONIOENCODING", "PYTHONUNBUFFERED")
+
+
 def environment(**more: str) -> dict[str, str]:
-    """Ours, without what would steer gwsync or click."""
+    """Ours, without what would steer gwsync's choices or the way it prints."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("GWSYNC_") and name not in ("COLUMNS", "PYTHONIOENCODING")
+        if not name.startswith(("GWSYNC_", "OPENCLAW_")) and name not in STEERING
     }
     return {**kept, **more}
 
