@@ -64,8 +64,9 @@ def app(ctx: click.Context) -> None:
       gwsync call health                one request, its answer as JSON
       gwsync watch chat agent           events, as they arrive
 
-    Without --url, GWSYNC_URL says where the gateway is, and GWSYNC_TOKEN or
-    GWSYNC_PASSWORD lets you in. gwsync COMMAND --help tells more.
+    Without --url, the gateway and its credentials are found in GWSYNC_URL,
+    GWSYNC_TOKEN and GWSYNC_PASSWORD, then in OpenClaw's own variables and its
+    openclaw.json. gwsync COMMAND --help tells more.
     """
     ctx.obj = Target()
     if ctx.invoked_subcommand is None:

@@ -47,6 +47,8 @@ _IN_SHELL = (
     (r"\bask for it: scopes=\(\.\.\., '([\w.]+)'\)", r"ask for it: GWSYNC_SCOPES=%s,\1"),
     (r",? or allow_plaintext=True if you are sure", ""),
     (r"\bpass ca_file=\.\.\.", "set GWSYNC_CA_FILE to a file"),
+    (r"\bset address_family='any'", "set GWSYNC_ADDRESS_FAMILY=any"),
+    (r"\bset tls_fingerprint\b", "set GWSYNC_TLS_FINGERPRINT"),
     (r"\bstate_dir\b", "GWSYNC_STATE_DIR"),
 )
 _SCOPES = "operator.read,operator.write"

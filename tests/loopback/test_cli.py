@@ -84,15 +84,28 @@ def test_every_error_has_its_exit_code(error: Exception, code: int) -> None:
     assert errors.explain(error).code == code
 
 
-def test_hints_speak_of_options_and_variables_not_of_python() -> None:
-    public = lib.ConfigError("x", hint="write wss://a, or allow_plaintext=True if you are sure")
-    scope = lib.MissingScope("x", hint="ask for it: scopes=(..., 'operator.admin')")
-    user = lib.ConfigError("x", hint="pass token=... or password=... instead")
-    assert errors.explain(public).hint == "write wss://a"
-    assert errors.explain(scope).hint == (
-        "ask for it: GWSYNC_SCOPES=operator.read,operator.write,operator.admin"
-    )
-    assert errors.explain(user).hint == "give --token-file FILE or --password instead"
+@pytest.mark.parametrize(
+    ("python", "shell"),
+    [
+        ("write wss://a, or allow_plaintext=True if you are sure", "write wss://a"),
+        (
+            "ask for it: scopes=(..., 'operator.admin')",
+            "ask for it: GWSYNC_SCOPES=operator.read,operator.write,operator.admin",
+        ),
+        (
+            "pass token=... or password=... instead",
+            "give --token-file FILE or --password instead",
+        ),
+        ("pass token=... or set GWSYNC_TOKEN", "give --token-file FILE or set GWSYNC_TOKEN"),
+        ("pass password=... or set GWSYNC_PASSWORD", "give --password or set GWSYNC_PASSWORD"),
+        ("pass ca_file=... with it", "set GWSYNC_CA_FILE to a file with it"),
+        ("or set address_family='any'", "or set GWSYNC_ADDRESS_FAMILY=any"),
+        ("set tls_fingerprint to the new", "set GWSYNC_TLS_FINGERPRINT to the new"),
+        ("make state_dir writable", "make GWSYNC_STATE_DIR writable"),
+    ],
+)
+def test_hints_speak_of_options_and_variables_not_of_python(python: str, shell: str) -> None:
+    assert errors.explain(lib.ConfigError("x", hint=python)).hint == shell
 
 
 def test_an_internal_bug_shows_its_traceback_only_with_vv() -> None:
