@@ -23,7 +23,7 @@ from .errors import (
 )
 from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
 from .runtime.native import allocate_lock
-from .runtime.waiters import Countdown, make_waiter
+from .runtime.waiters import Countdown, ThreadWaiter, make_waiter
 from .session import exchange
 from .session.queues import EndWatcher, Queue, Subscriptions
 from .session.report import report
@@ -334,7 +334,8 @@ class Connection:
             hub = get_hub_thread()
             if self._supervisor is None:
                 self._supervisor = Supervisor(config, self._dial, hub, self._subscriptions)
-                self._supervisor.rediscover = self._rediscover
+                # Weakly: the supervisor must not keep a forgotten connection alive.
+                self._supervisor.rediscover = weakref.WeakMethod(self._rediscover)
             return self._supervisor
 
     def _rediscover(self) -> Config:
@@ -354,8 +355,8 @@ class Connection:
         supervisor, self._supervisor = self._supervisor, None
         members = self._subscriptions.members
         self._subscriptions = Subscriptions()
-        if self._survives_fork:
-            self._subscriptions.members = tuple(q for q in members if q.after_fork())
+        goes_on = self._survives_fork
+        self._subscriptions.members = tuple(q for q in members if q.after_fork(goes_on))
         if supervisor is not None:
             _leaked.append(supervisor)
             if supervisor.link is not None:
@@ -381,7 +382,9 @@ def _forked() -> None:
 def _exit() -> None:
     """Take leave of the gateways, briefly, before the hub thread is stopped."""
     supervisors = [c._supervisor for c in list(_connections) if c._supervisor is not None]
-    waiter = make_waiter()
+    # Not make_waiter(): a patched program's greenlets would run on here, and each that
+    # waits for an answer would fail with a traceback in the program's last moment.
+    waiter = ThreadWaiter()
     countdown = Countdown(len(supervisors), waiter)
     for supervisor in supervisors:
         supervisor.close(countdown)

@@ -42,6 +42,7 @@ STABLE_AFTER_S = 10.0  # a link that lived this long resets the backoff
 CLOSE_TIMEOUT_S = 1.0  # the socket is gone within this
 DRAIN_TIMEOUT_S = 5.0  # close() waits this long for callbacks
 EXIT_TIMEOUT_S = 1.0  # how long the exit hook waits for the hub thread
+EXIT_STAY_S = 5.0  # a daemon thread woken by the exit; the interpreter is gone long before
 RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 0.1, 60.0
 
 # -- pushes -------------------------------------------------------------------

@@ -8,10 +8,11 @@ lanes are independent of each other.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from _queue import Empty, SimpleQueue  # the C one: queue.SimpleQueue may be patched
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 
@@ -77,22 +78,67 @@ def run_native(job: Job) -> None:
     _workers.submit(job)
 
 
-def runner_here() -> Callable[[Job], None]:
-    """How jobs of a subscription made right here, right now, are to be run."""
-    if not is_patched():
-        return run_native
-    hub = gevent.get_hub()
+class Runner(Protocol):
+    """Where one subscription's jobs run. Both methods may be called from any thread."""
 
-    def run_on_hub(job: Job) -> None:
-        loop = hub.loop
+    def run(self, job: Job) -> None: ...
+    def stop(self) -> None: ...
+
+
+class NativeRunner:
+    """On worker threads."""
+
+    def run(self, job: Job) -> None:
+        run_native(job)
+
+    def stop(self) -> None:
+        pass
+
+
+class HubRunner:
+    """As greenlets of the hub of the thread that made it.
+
+    A referenced watcher keeps that hub waiting: a program that only waits for its
+    callback (``threading.Event().wait()``) would otherwise end in LoopExit, since
+    nothing on its hub tells that a push may still come.
+    """
+
+    def __init__(self) -> None:
+        self._hub = gevent.get_hub()
+        self._keeper: Any = self._hub.loop.async_()
+        self._keeper.start(_nothing)
+
+    def run(self, job: Job) -> None:
         try:
-            if loop is None:  # that hub was destroyed: its thread is over
-                raise RuntimeError("hub destroyed")
-            loop.run_callback_threadsafe(gevent.spawn, _guarded, job)
-        except Exception:
+            self._soon(gevent.spawn, _guarded, job)
+        except Exception:  # that hub was destroyed: its thread is over
             run_native(job)
 
-    return run_on_hub
+    def stop(self) -> None:
+        """No longer keep the hub waiting; what is run after that still runs there."""
+        with contextlib.suppress(Exception):
+            self._soon(self._let_go)
+
+    def _soon(self, function: Callable[..., Any], *args: Any) -> None:
+        loop = self._hub.loop
+        if loop is None:
+            raise RuntimeError("hub destroyed")
+        loop.run_callback_threadsafe(function, *args)
+
+    def _let_go(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.stop()
+            keeper.close()
+
+
+def _nothing() -> None:
+    pass
+
+
+def runner_here() -> Runner:
+    """How jobs of a subscription made right here, right now, are to be run."""
+    return HubRunner() if is_patched() else NativeRunner()
 
 
 class Lane:

@@ -24,7 +24,7 @@ from gevent.event import Event
 from .. import limits
 from ..errors import ConnectionClosed
 from .native import allocate_lock, get_ident, start_new_thread
-from .waiters import ThreadWaiter
+from .waiters import ThreadWaiter, exit_begins, stay_at_exit
 
 log = logging.getLogger("gwsync.session")
 
@@ -150,6 +150,8 @@ def get_hub_thread() -> HubThread:
 
     Raises ConnectionClosed when the interpreter has begun to exit.
     """
+    if _process.exiting:
+        stay_at_exit()
     with _process.lock:
         if _process.exiting:
             raise ConnectionClosed(
@@ -171,6 +173,7 @@ def after_fork_in_child(hook: Callable[[], None]) -> None:
 
 
 def _exit() -> None:
+    exit_begins()
     for hook in _at_exit:
         hook()
     with _process.lock:

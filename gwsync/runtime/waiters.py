@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import gevent
 from gevent._hub_local import get_hub_if_exists
 
-from .native import allocate_lock, is_patched
+from .. import limits
+from .native import allocate_lock, get_ident, is_patched
 
 
 class Waiter(Protocol):
@@ -44,7 +45,32 @@ class ThreadWaiter:
 
     def wait(self, timeout: float | None = None) -> bool:
         """True when notified, False when ``timeout`` seconds passed first."""
-        return bool(self._lock.acquire(True, -1 if timeout is None else max(timeout, 0.0)))
+        notified = self._lock.acquire(True, -1 if timeout is None else max(timeout, 0.0))
+        stay_at_exit()
+        return bool(notified)
+
+
+class _Exit:
+    """Whether the interpreter has begun to exit, and in which thread."""
+
+    thread: int | None = None
+
+
+def exit_begins() -> None:
+    """The calling thread runs the exit handlers."""
+    _Exit.thread = get_ident()
+
+
+def stay_at_exit() -> None:
+    """Keep a daemon thread that the exit woke up from going on, as the interpreter is about to.
+
+    Otherwise each thread that calls the gateway in a loop would print a traceback in the
+    program's last moment. Bounded, for an exit handler that waits for such a thread.
+    """
+    if _Exit.thread is not None and _Exit.thread != get_ident():
+        lock = allocate_lock()
+        lock.acquire()
+        lock.acquire(True, limits.EXIT_STAY_S)
 
 
 class GreenletWaiter:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import ConfigError, DialTimeout, Outcome, PayloadTooLarge, RequestTimeout
+from ..errors import (
+    ConfigError,
+    DialTimeout,
+    GatewayError,
+    Outcome,
+    PayloadTooLarge,
+    RequestTimeout,
+)
 from ..protocol.frames import encode_value
 from ..protocol.pending import Call
 from ..runtime.waiters import Waiter, make_waiter
@@ -81,14 +88,13 @@ def perform(
 def _timed_out(
     supervisor: Supervisor, method: str, outcome: Outcome, timeout: float
 ) -> RequestTimeout:
-    last = supervisor.last_error if outcome == "not_sent" else None
-    if outcome == "not_sent":
-        why = last.message if last is not None else f"the connection is {supervisor.state}"
-        message = f"{method} could not be sent in {timeout:g} s: {why}"
-    else:
+    if outcome == "maybe":
         message = f"{method} was sent, but not answered in {timeout:g} s"
+        return RequestTimeout(message, method=method, outcome=outcome)
+    why = _unconnected(supervisor)
+    message = f"{method} could not be sent in {timeout:g} s: {why.message}"
     error = RequestTimeout(message, method=method, outcome=outcome)
-    error.__cause__ = last
+    error.__cause__ = why
     return error
 
 
@@ -113,9 +119,19 @@ def demand(
         return wanted.result
     if wanted.result is not None:
         raise wanted.result
-    last, trace = supervisor.last_error, supervisor.trace
-    why = f": {last.message}" if last is not None else ""
-    stage = supervisor.stage or (trace.stages[-1].stage if trace and trace.stages else "dial")
+    why = _unconnected(supervisor)
     raise DialTimeout(
-        f"no connection within {timeout or 0.0:g} s{why}", stage=stage, trace=trace
-    ) from last
+        f"no connection within {timeout or 0.0:g} s: {why.message}",
+        stage=getattr(why, "stage", "dial"),
+        trace=supervisor.trace,
+    ) from why
+
+
+def _unconnected(supervisor: Supervisor) -> GatewayError:
+    """Why there is no link yet: the newest failure, or the stage that is under way."""
+    stage = supervisor.stage
+    if supervisor.last_error is not None and stage is None:
+        return supervisor.last_error
+    if stage is not None:
+        return DialTimeout(f"{stage} is under way", stage=stage, trace=supervisor.trace)
+    return GatewayError(f"the connection is {supervisor.state}")

@@ -97,10 +97,11 @@ class Life:
     def _reread(self) -> bool:
         """Whether a config that was discovered is another by now; then that one is used."""
         supervisor = self._supervisor
-        if supervisor.rediscover is None:
+        discover = supervisor.rediscover()
+        if discover is None:
             return False
         try:
-            config = offload.run(supervisor.hub, supervisor.rediscover)
+            config = offload.run(supervisor.hub, discover)
         except ConfigError as error:
             log.debug("the config could not be read again: %s", error)
             return False

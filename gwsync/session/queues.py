@@ -105,8 +105,8 @@ class Queue:
     def end(self, error: GatewayError | None) -> None:
         """The connection closed (None) or parked (its error). Hub thread."""
 
-    def after_fork(self) -> bool:
-        """In a forked child: whether it goes on there, with locks of its own."""
+    def after_fork(self, goes_on: bool) -> bool:
+        """In a forked child: new locks; whether it goes on there, if it may."""
         return False
 
     def when_drained(self, notify: Callable[[], None]) -> None:

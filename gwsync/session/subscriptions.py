@@ -12,8 +12,8 @@ from typing import Any
 import greenlet
 
 from .. import limits
-from ..errors import ConfigError, GatewayError
-from ..runtime.dispatch import Lane, runner_here
+from ..errors import ConfigError, ConnectionClosed, GatewayError
+from ..runtime.dispatch import Lane, NativeRunner, runner_here
 from ..runtime.native import allocate_lock
 from ..runtime.waiters import Waiter, make_waiter
 from ..values import Push
@@ -44,8 +44,9 @@ class Subscription(Queue):
         self.callback = callback
         self.errors = 0
         self._detach = detach
-        self._lane = Lane(self._run_some, self.has_pushes, runner_here())
-        self._runner: object = None  # the greenlet that is inside the callback
+        self._runner = runner_here()
+        self._lane = Lane(self._run_some, self.has_pushes, self._runner.run)
+        self._inside: object = None  # the greenlet that is inside the callback
         self._quiet_until = 0.0
 
     def wake(self) -> None:
@@ -56,26 +57,30 @@ class Subscription(Queue):
         self.closed = True
         self.clear()
         self._detach(self)
+        self._runner.stop()
 
     def when_drained(self, notify: Callable[[], None]) -> None:
         with self._lock:
             self._items.append(Fence(notify))  # type: ignore[arg-type]
         self.wake()
 
-    def after_fork(self) -> bool:
+    def after_fork(self, goes_on: bool) -> bool:
         self._lock = allocate_lock()
-        self._lane = Lane(self._run_some, self.has_pushes, runner_here())
-        self._runner = None
         self.clear()
-        return True
+        self.closed = self.closed or not goes_on
+        self._runner.stop()
+        self._runner = NativeRunner() if self.closed else runner_here()
+        self._lane = Lane(self._run_some, self.has_pushes, self._runner.run)
+        self._inside = None
+        return goes_on
 
     @property
     def runs_here(self) -> bool:
         """Whether the caller is this subscription's own callback."""
-        return self._runner is greenlet.getcurrent()
+        return self._inside is greenlet.getcurrent()
 
     def _run_some(self) -> None:
-        self._runner = greenlet.getcurrent()
+        self._inside = greenlet.getcurrent()
         taken = deque(self.take())
         try:
             while taken:
@@ -85,7 +90,7 @@ class Subscription(Queue):
                 elif not self.closed:
                     self._call(push)
         finally:
-            self._runner = None
+            self._inside = None
             if taken:  # a SystemExit, a kill: it costs that push, not those behind it
                 self.put_back(taken)
 
@@ -119,6 +124,16 @@ class _StreamQueue(Queue):
         self.error = error
         self.ended = True
         self.wake()
+
+    def after_fork(self, goes_on: bool) -> bool:
+        self._lock = allocate_lock()
+        self.waiters.clear()
+        self.end(
+            ConnectionClosed(
+                "these pushes are the parent process's", hint="call pushes() again after a fork"
+            )
+        )
+        return False
 
     def wait(self) -> None:
         """Until there is something to take, or nothing will come any more."""

@@ -52,7 +52,8 @@ class Supervisor:
         self.max_payload = limits.DEFAULT_MAX_PAYLOAD_BYTES
         self._rtt_s: float | None = None  # of the links before the present one
         self.link: Link | None = None
-        self.rediscover: Callable[[], Config] | None = None  # for a config that was found
+        # Gives the function that discovers the config anew, while there is one.
+        self.rediscover: Callable[[], Callable[[], Config] | None] = lambda: None
         self._dial = dial
         self._tracer: Tracer | None = None
         self._conversation: Conversation | None = None

@@ -50,11 +50,14 @@ class Tracer:
         try:
             yield note
         except BaseException as error:
-            detail = str(getattr(error, "message", None) or type(error).__name__)
+            # What is no Exception (a kill, gevent.Timeout) is somebody's decision to stop.
+            given_up = not isinstance(error, Exception)
+            detail = "given up" if given_up else str(getattr(error, "message", error))
             self._add(name, began, False, detail)
             log.info("%s: failed after %.1f ms: %s", name, self._elapsed_ms(began), detail)
             if isinstance(error, (DialError, HandshakeError)):
                 error.trace = self.trace
+            self.current = None
             raise
         self._add(name, began, True, note.detail)
         log.info("%s: %s (%.1f ms)", name, note.detail or "done", self._elapsed_ms(began))
