@@ -22,6 +22,7 @@ from ..errors import (
     RequestError,
     ScopeError,
 )
+from .methods import UNADVERTISED
 
 # details.code of a refused connect: what happened, and what to do about it
 _CREDENTIALS = {
@@ -187,7 +188,7 @@ def _missing_scope(details: Mapping[str, Any], message: str) -> str | None:
 
 def _scope_hint(method: str, scope: str, known_methods: Collection[str]) -> str:
     hint = f"ask for it: scopes=(..., {scope!r})"
-    if not known_methods or method in known_methods:
+    if not known_methods or method in known_methods or method in UNADVERTISED:
         return hint
     # A gateway answers a method that it does not have with this same error.
     near = difflib.get_close_matches(method, known_methods, n=3)

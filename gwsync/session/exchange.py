@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..errors import (
     RequestTimeout,
 )
 from ..protocol.frames import encode_value
+from ..protocol.methods import WANTS_IDEMPOTENCY_KEY
 from ..protocol.pending import Call
 from ..runtime.waiters import Waiter, make_waiter
 from ..values import Hello
@@ -51,6 +53,8 @@ def prepare(
     fields = dict(params or {})
     if idempotency_key is not None:
         fields["idempotencyKey"] = idempotency_key
+    elif method in WANTS_IDEMPOTENCY_KEY:
+        fields.setdefault("idempotencyKey", secrets.token_urlsafe(16))
     encoded = encode_value(fields)
     size = len(encoded) + len(method) + _ENVELOPE_BYTES
     if size > max_payload:

@@ -20,6 +20,7 @@ from ..errors import (
     PairingRequired,
     ProtocolMismatch,
     ScopeError,
+    TlsError,
     UpgradeError,
 )
 
@@ -34,8 +35,10 @@ class Backoff:
     def __init__(self, policy: ReconnectPolicy) -> None:
         from tenacity import wait_random, wait_random_exponential
 
+        self._longest = policy.max
+        self._spread = wait_random(0, policy.spread)
         self._first = wait_random(0, policy.first)
-        self._later = wait_random(0, policy.spread) + wait_random_exponential(
+        self._later = self._spread + wait_random_exponential(
             multiplier=policy.multiplier, max=policy.max
         )
 
@@ -52,6 +55,8 @@ class Backoff:
         if announced is not None:
             low, high = limits.RETRY_AFTER_MIN_S, limits.RETRY_AFTER_MAX_S
             return min(max(announced, low), high) + float(self._first(state))
+        if isinstance(error, TlsError):  # certificates do get renewed, but not in seconds
+            return self._longest + float(self._spread(state))
         return float((self._later if failures else self._first)(state))
 
 

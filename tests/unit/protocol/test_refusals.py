@@ -292,3 +292,9 @@ def test_a_method_that_is_advertised_exists() -> None:
 
 def test_scopes_that_are_all_there_are_no_error() -> None:
     assert scope_error(["operator.read"], ["operator.read"]) is None
+
+
+def test_a_method_that_no_gateway_advertises_is_not_called_unknown() -> None:
+    error = {"code": "FORBIDDEN", "message": "missing scope: operator.admin"}
+    got = request_error("chat.inject", error, frozenset({"chat.send"}))
+    assert got.hint == "ask for it: scopes=(..., 'operator.admin')"
