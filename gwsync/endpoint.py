@@ -96,15 +96,16 @@ def parse(url: object, *, allow_plaintext: bool = False) -> Endpoint:
     if port == 0:
         raise ConfigError("url has port 0, where nothing can listen")
     secure = scheme == "wss"
+    usual = 443 if secure else 80
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     shown = f"[{host}]" if ":" in host else host
-    netloc = shown if port is None else f"{shown}:{port}"
+    netloc = shown if port in (None, usual) else f"{shown}:{port}"  # one spelling each
     path = "" if resource == "/" else resource
     endpoint = Endpoint(
         url=f"{scheme}://{netloc}{path}",
         secure=secure,
         host=host,
-        port=port if port is not None else (443 if secure else 80),
+        port=usual if port is None else port,
         resource=resource,
     )
     if not secure and not allow_plaintext and not endpoint.is_private:

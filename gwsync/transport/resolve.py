@@ -61,16 +61,16 @@ def resolve(
 def _find(host: str, families: tuple[int, ...], hub: HubThread, limit: Deadline) -> list[str]:
     found: list[list[str]] = []
     failures: list[Exception] = []
-    for index, family in enumerate(families):
-        # The second family has as long as is left while the first has nothing, then
-        # only a moment: it is not worth waiting for (RFC 8305 section 3).
-        wait = limit.remaining() if not any(found) else limits.RESOLUTION_DELAY_S
+    try:
+        lookups = [_lookup(hub, family, host) for family in families]  # all at the same time
+    except OSError as error:
+        raise _failure(host, families, [error]) from None
+    for lookup in lookups:
+        # Once there is an address, the other family is worth a moment only.
+        wait = limits.RESOLUTION_DELAY_S if any(found) else limit.remaining()
         try:
-            if index == 0:
-                for other in families[1:]:
-                    _lookup(hub, other, host)  # begun at the same time
             with gevent.Timeout(max(min(wait, limit.remaining()), 0.001)):
-                found.append(_lookup(hub, family, host).get() or [])
+                found.append(lookup.get() or [])
         except gevent.Timeout:
             failures.append(TimeoutError())
         except (OSError, UnicodeError) as error:

@@ -18,19 +18,20 @@ ROOT = Path(gwsync.__file__).parent
 MAX_LINES = 400
 
 FLOORS = {
-    "values": 0, "limits": 0, "errors": 0, "endpoint": 0, "version": 0,
+    "values": 0, "limits": 0, "errors": 0, "endpoint": 0, "payloads": 0,
+    "version": 0,
     "config": 1, "discovery": 1, "identity": 1, "statefile": 1, "runtime": 1,
     "protocol": 2, "transport": 2,
     "session": 3,
     "api": 4,
-    "connection": 5, "doctor": 5, "relay": 5, "testing": 5,
+    "connection": 5, "doctor": 5, "relay": 5,
     "process": 6,
-    "cli": 7, "__main__": 7, "": 7,
+    "cli": 7, "testing": 7, "__main__": 7, "": 7,
 }  # fmt: skip
 TOP = ("cli", "__main__")  # what may say `import gwsync`
 # Modules that lie beside each other on one floor, and may know each other.
 BESIDE = [
-    {"values", "limits", "errors", "endpoint", "version"},
+    {"values", "limits", "errors", "endpoint", "payloads", "version"},
     {"config", "discovery"},
     {"identity", "statefile"},
 ]
