@@ -49,16 +49,21 @@ def _load(setting: str, path: str, load: Callable[[str], object]) -> None:
 
 
 def wrap(sock: Any, config: Config, deadline: Deadline, tracer: Tracer) -> Any:
-    """``sock`` with TLS on it, verified or pinned. The raw socket is closed if that fails."""
+    """``sock`` with TLS on it, verified or pinned. The socket is closed if that fails."""
     name = config.server_name or config.endpoint.host
     pin = config.tls_fingerprint
     limit = deadline.within(config.stage_limit("tls"))
     try:
         with tracer.stage("tls", f"handshake as {name}") as note:
             context = _context(config.ca_file, config.client_cert, pin is not None)
+            # The descriptor moves over to `secure`; a handshake inside wrap_socket would
+            # leak it when it times out or is killed.
+            sock = secure = context.wrap_socket(
+                sock, server_hostname=name, do_handshake_on_connect=False
+            )
             try:
                 with gevent.Timeout(limit.remaining()):
-                    secure = context.wrap_socket(sock, server_hostname=name)
+                    secure.do_handshake()
             except gevent.Timeout:
                 raise DialTimeout(
                     f"{name} did not finish the TLS handshake in time",
@@ -91,7 +96,6 @@ def _check_pin(secure: Any, pin: str, name: str) -> None:
     """Before the first byte of ours: the token must not reach another server."""
     found = hashlib.sha256(secure.getpeercert(True)).hexdigest()
     if not hmac.compare_digest(found, pin):
-        secure.close()
         raise TlsError(
             f"{name} has another certificate than the pinned one: sha256:{found}, not sha256:{pin}",
             hint="if it was renewed, set tls_fingerprint to the new one; if not, stop here",
