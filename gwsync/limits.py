@@ -14,6 +14,7 @@ HANDSHAKE_TIMEOUT_S = 15.0  # the gateway itself closes after 15 s without `conn
 LOOKUP_THREADS = 8  # a cancelled lookup keeps its thread inside libc: bound them
 UPGRADE_MAX_BYTES = 64 * 1024  # response head and error body together
 ERROR_BODY_BYTES = 2048  # as much of an HTTP error body as is kept
+ERROR_BODY_S = 1.0  # and waited for
 
 # -- frames -------------------------------------------------------------------
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # what we accept in one WebSocket message

@@ -1,14 +1,17 @@
 """Stage ``upgrade``: HTTP 101, by websocket-client, over the socket we made.
 
 websocket-client reads one byte per recv, without any limit on size or total time,
-and trusts the socket for both. So it gets a :class:`_HeadSocket`, which buffers,
-counts bytes against a budget and holds the deadline. Redirects are not followed
-(they would dial past every rule of ours), and no Origin is sent: the gateway
-answers one by stripping every scope.
+and trusts the socket for both. So it gets a :class:`_HeadSocket`, which reads the
+whole response head against a byte budget and the deadline, and hands over 101s only:
+any other status is ours to tell. So redirects are not followed (they would dial past
+every rule of ours), and no cookie gets into its jar, which is one for the process. No
+Origin is sent: the gateway answers one by stripping every scope.
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import Any
 
 import websocket
@@ -25,6 +28,12 @@ _HINTS = {
     429: "too many attempts: wait before the next",
     503: "the gateway is starting or stopping; trying again helps",
 }
+
+
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?!\d)")
+_RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d{1,9}) *\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,18}) *\r\n", re.IGNORECASE)
+_SET_COOKIE = re.compile(rb"(?<=\r\n)set-cookie:[^\n]*\n", re.IGNORECASE)
 
 
 def upgrade(
@@ -54,8 +63,6 @@ def upgrade(
                 )
             except GatewayError:
                 raise
-            except websocket.WebSocketBadStatusException as error:
-                raise _refused(error) from None
             except (websocket.WebSocketTimeoutException, TimeoutError):
                 raise DialTimeout(
                     "the server accepted the connection but did not answer the upgrade",
@@ -67,6 +74,9 @@ def upgrade(
                     f"the upgrade to WebSocket failed: {_reason(error)}",
                     hint="is this the gateway's port, and ws:// or wss:// as it should be?",
                 ) from error
+            for name in ("sec-websocket-extensions", "sec-websocket-protocol"):
+                if name in (client.headers or {}):
+                    raise UpgradeError(f"the server agreed to a {name[14:]} that was not offered")
             note.detail = f"HTTP {client.status} after {head.received} bytes"
             return head.leftover
     except BaseException:
@@ -74,24 +84,19 @@ def upgrade(
         raise
 
 
-def _refused(error: websocket.WebSocketBadStatusException) -> GatewayError:
-    status = int(error.status_code)
-    body = (error.resp_body or b"")[: limits.ERROR_BODY_BYTES].decode("utf-8", "replace")
-    body = " ".join("".join(ch if ch.isprintable() else " " for ch in body).split())[:200]
-    message = f"the server answered HTTP {status}" + (f": {body}" if body else "")
+def _refused(status: int, head: bytes, body: bytes) -> GatewayError:
+    text = body[: limits.ERROR_BODY_BYTES].decode("utf-8", "replace")
+    text = " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())[:200]
+    message = f"the server answered HTTP {status}" + (f": {text}" if text else "")
     if status in (401, 403):
         return AuthError(message, code=f"HTTP_{status}", hint="it wants other credentials")
+    retry_after = _RETRY_AFTER.search(head)
     return UpgradeError(
         message,
         status=status,
-        retry_after=_retry_after(error.resp_headers),
+        retry_after=float(retry_after[1]) if retry_after else None,
         hint=_HINTS.get(status, "is this the gateway's port?"),
     )
-
-
-def _retry_after(headers: Any) -> float | None:
-    value = (headers or {}).get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else None
 
 
 def _reason(error: Exception) -> str:
@@ -103,29 +108,56 @@ def _reason(error: Exception) -> str:
 
 
 class _HeadSocket:
-    """The socket as websocket-client sees it while it reads the response head."""
+    """The socket as websocket-client sees it: it reads the head of a 101, no more."""
 
     def __init__(self, sock: Any, deadline: Deadline) -> None:
         self._sock = sock
         self._deadline = deadline
-        self._buffer = b""
+        self._head: bytes | None = None
         self.received = 0
-
-    @property
-    def leftover(self) -> bytes:
-        return self._buffer
+        self.leftover = b""
 
     def recv(self, size: int) -> bytes:
-        if not self._buffer:
-            self._check()
-            self._buffer = self._sock.recv(4096)
-            self.received += len(self._buffer)
+        if self._head is None:
+            self._head = self._read_head()
+        data, self._head = self._head[:size], self._head[size:]
+        return data
+
+    def _read_head(self) -> bytes:
+        data = b""
+        end = -1
+        while end < 0:
+            more = self._more()
+            if not more:
+                return data  # as much of a head as there is; it is not one
+            data += more
+            end = data.find(b"\r\n\r\n")
             if self.received > limits.UPGRADE_MAX_BYTES:
                 raise UpgradeError(
                     f"the server's answer is over {limits.UPGRADE_MAX_BYTES} bytes",
                     hint="is this the gateway's port?",
                 )
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        head, rest = data[: end + 4], data[end + 4 :]
+        status = _STATUS.match(head)
+        if status is not None and int(status[1]) != 101:
+            raise _refused(int(status[1]), head, self._read_body(head, rest))
+        self.leftover = rest
+        return _SET_COOKIE.sub(b"", head)
+
+    def _read_body(self, head: bytes, body: bytes) -> bytes:
+        """As much of an error's body as is told; it is not worth waiting for."""
+        announced = _LENGTH.search(head)
+        size = min(int(announced[1]) if announced else 0, limits.ERROR_BODY_BYTES)
+        self._deadline = self._deadline.within(limits.ERROR_BODY_S)
+        with contextlib.suppress(OSError):  # too late, or cut off: the status counts
+            while len(body) < size and (more := self._more()):
+                body += more
+        return body
+
+    def _more(self) -> bytes:
+        self._check()
+        data: bytes = self._sock.recv(4096)
+        self.received += len(data)
         return data
 
     def send(self, data: bytes) -> int:
