@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,15 +14,34 @@ import pytest
 # Its assertions are the real ones, though no test module: show what they compared.
 pytest.register_assert_rewrite("conformance.cases")
 
+# settings of the test suite itself
+OF_THE_TESTS = (
+    "GWSYNC_NO_SKIPS",
+    "GWSYNC_REAL_GATEWAY_CACHE",
+    "GWSYNC_REAL_GATEWAY_VERSION",
+    "GWSYNC_CI_RUN",
+)
 NO_SKIPS = os.environ.get("GWSYNC_NO_SKIPS") == "1" or os.environ.get("CI") == "true"
 
 _skipped: dict[str, str] = {}
+
+
+def _leave_home() -> None:
+    """No test reads or writes this user's settings, identity or OpenClaw config."""
+    for name in list(os.environ):
+        if name.startswith(("GWSYNC_", "OPENCLAW_")) and name not in OF_THE_TESTS:
+            del os.environ[name]
+    elsewhere = tempfile.mkdtemp(prefix="gwsync-tests-")
+    atexit.register(shutil.rmtree, elsewhere, ignore_errors=True)
+    os.environ["GWSYNC_STATE_DIR"] = os.path.join(elsewhere, "state")
+    os.environ["OPENCLAW_HOME"] = elsewhere
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let scripts that tests start find gwsync where the tests found it."""
     import gwsync
 
+    _leave_home()
     home = str(Path(gwsync.__file__).resolve().parents[1])
     if home == str(Path(sysconfig.get_path("purelib")).resolve()):
         return  # installed: every child finds it
