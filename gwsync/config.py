@@ -136,6 +136,8 @@ class Config:
                 value = os.fspath(value)
                 _check_text(name, value)
                 put(self, name, value)
+        if self.server_name is not None and not endpoint.is_name(self.server_name):
+            raise ConfigError(f"server_name {self.server_name!r} cannot be a host's name")
         if type(self.max_message) is not int or self.max_message < limits.PREAUTH_MESSAGE_BYTES:
             raise ConfigError(f"max_message must be at least {limits.PREAUTH_MESSAGE_BYTES} bytes")
 

@@ -116,6 +116,13 @@ def parse(url: object, *, allow_plaintext: bool = False) -> Endpoint:
     return endpoint
 
 
+def is_name(text: str) -> bool:
+    """Whether this can be a host name (or address) at all, in URLs and in certificates."""
+    labels = text.rstrip(".").split(".")
+    fits = len(text) <= 253 and all(0 < len(label) <= 63 for label in labels)
+    return fits and text.isascii() and " " not in text
+
+
 def _checked_host(host: str | None) -> str:
     if not host:
         raise ConfigError("url has no host", hint=f"for example {DEFAULT_URL}")
@@ -123,8 +130,7 @@ def _checked_host(host: str | None) -> str:
         return host
     if ":" in host:
         raise ConfigError(f"url has an IPv6 address that cannot be read: {host!r}")
-    labels = host.rstrip(".").split(".")
-    if len(host) > 253 or any(not 0 < len(label) <= 63 for label in labels):
+    if not is_name(host):
         raise ConfigError(f"url has a host name that cannot be: {_elided(host)!r}")
     return host
 

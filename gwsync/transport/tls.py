@@ -56,12 +56,12 @@ def wrap(sock: Any, config: Config, deadline: Deadline, tracer: Tracer) -> Any:
     try:
         with tracer.stage("tls", f"handshake as {name}") as note:
             context = _context(config.ca_file, config.client_cert, pin is not None)
-            # The descriptor moves over to `secure`; a handshake inside wrap_socket would
-            # leak it when it times out or is killed.
-            sock = secure = context.wrap_socket(
-                sock, server_hostname=name, do_handshake_on_connect=False
-            )
             try:
+                # The descriptor moves over to `secure`; a handshake inside wrap_socket
+                # would leak it when it times out or is killed.
+                sock = secure = context.wrap_socket(
+                    sock, server_hostname=name, do_handshake_on_connect=False
+                )
                 with gevent.Timeout(limit.remaining()):
                     secure.do_handshake()
             except gevent.Timeout:
@@ -83,6 +83,8 @@ def wrap(sock: Any, config: Config, deadline: Deadline, tracer: Tracer) -> Any:
                     f"{error.strerror or error}",
                     hint="is this a TLS port? ws:// is for plain ones",
                 ) from error
+            except ValueError as error:  # no such name can be in a certificate
+                raise TlsError(f"{name!r} cannot be asked for: {error}") from error
             if pin is not None:
                 _check_pin(secure, pin, name)
             note.detail = f"{secure.version()}, {name} {'pinned' if pin else 'verified'}"
