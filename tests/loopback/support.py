@@ -136,8 +136,9 @@ class RawServer:
 def until_closed(sock: socket.socket) -> bytes:
     """Read, and answer nothing, until the other side is gone; what it said."""
     said = b""
-    while data := sock.recv(65536):
-        said += data
+    with contextlib.suppress(ConnectionError):
+        while data := sock.recv(65536):
+            said += data
     return said
 
 
