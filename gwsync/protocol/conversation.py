@@ -29,6 +29,8 @@ _MAX_EARLY_EVENTS = 100  # events that overtake hello-ok are held, not lost
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # Enum's own is Python code, and the table is asked per frame
+
     CHALLENGE = "waiting for connect.challenge"
     HELLO = "waiting for hello-ok"
     OPEN = "open"
@@ -259,6 +261,8 @@ def _is_accepted(response: Response, call: Call) -> bool:
 
 
 class Kind(Enum):
+    __hash__ = object.__hash__
+
     CHALLENGE = "connect.challenge"
     EVENT = "event"
     RESPONSE = "res"
