@@ -32,16 +32,16 @@ UNSET = Unset()
 def checked_timeout(
     value: Any, name: str = "timeout", *, zero: bool = False, none: bool = True
 ) -> float | None:
-    """Seconds as a float; infinity is None, "no own limit". Raises ConfigError."""
+    """Seconds as a float; infinity is None, "no own limit", or a year. Raises ConfigError."""
     if value is None and none:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         raise ConfigError(f"{name} must be a number of seconds, not {value!r}")
     if value < 0 or (value == 0 and not zero):
         raise ConfigError(f"{name} must be more than 0 seconds, got {value!r}")
-    if value == math.inf:
+    if value == math.inf and none:
         return None
-    return min(float(value), limits.MAX_TIMEOUT_S)
+    return float(min(value, limits.MAX_TIMEOUT_S))
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class ReconnectPolicy:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            checked_timeout(
-                getattr(self, item.name), f"reconnect.{item.name}", zero=True, none=False
-            )
+            name, value = item.name, getattr(self, item.name)
+            seconds = checked_timeout(value, f"reconnect.{name}", zero=True, none=False)
+            object.__setattr__(self, name, seconds)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Config:
         shown = [f"url={self.url!r}"]
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name == "url" or value == item.default:
+            if item.name in ("url", "sources") or value == item.default:
                 continue
             shown.append(f"{item.name}={value!r}" if item.repr else f"{item.name}=***")
         return f"Config({', '.join(shown)})"
