@@ -70,12 +70,13 @@ def parse(url: object, *, allow_plaintext: bool = False) -> Endpoint:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"url cannot be read: {error}") from None
+    except ValueError:  # its text would repeat what may be a password without its @
+        raise ConfigError("url cannot be read: its port or address is none") from None
     scheme = parts.scheme.lower()
     if scheme in ("http", "https"):
         better = ("wss" if scheme == "https" else "ws") + url[len(scheme) :]
         better = better.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
+        better = better.partition("?" if _holds_secret(parts.query) else "#")[0]
         raise ConfigError(
             f"the gateway is reached by WebSocket, not {scheme}://", hint=f"write {better}"
         )
@@ -90,7 +91,7 @@ def parse(url: object, *, allow_plaintext: bool = False) -> Endpoint:
         )
     if parts.fragment or url.endswith("#"):
         raise ConfigError("url holds a fragment (#...), which a WebSocket URL cannot have")
-    if any(name.lower() in _SECRET_PARAMETERS for name, _ in parse_qsl(parts.query)):
+    if _holds_secret(parts.query):
         raise ConfigError("url holds a secret in its query", hint="pass token=... instead")
     host = _checked_host(parts.hostname)
     if port == 0:
@@ -114,6 +115,10 @@ def parse(url: object, *, allow_plaintext: bool = False) -> Endpoint:
             hint=f"write wss://{netloc}{path}, or allow_plaintext=True if you are sure",
         )
     return endpoint
+
+
+def _holds_secret(query: str) -> bool:
+    return any(name.lower() in _SECRET_PARAMETERS for name, _ in parse_qsl(query, True))
 
 
 def is_name(text: str) -> bool:
