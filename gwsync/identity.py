@@ -54,8 +54,11 @@ def load_identity(state_dir: str) -> DeviceIdentity:
     """The identity in ``state_dir``, made on first use.
 
     Where the directory cannot be written, an identity for this process alone, and
-    one warning. Raises ConfigError for a file that is not ours or not readable.
+    one warning. Raises ConfigError for a file that is not ours or not private.
     """
+    unkept = _unkept.get(state_dir)
+    if unkept is not None:
+        return unkept
     path = os.path.join(state_dir, DEVICE_FILE)
     try:
         found = _read_key(path)
@@ -67,12 +70,18 @@ def load_identity(state_dir: str) -> DeviceIdentity:
             raise OSError("the new file vanished")
         return DeviceIdentity(found)
     except OSError as error:
-        log.warning(
-            "no device identity can be kept in %s (%s): using one for this process only",
-            state_dir,
-            error.strerror or error,
-        )
-        return DeviceIdentity(secrets.token_bytes(32))
+        identity = DeviceIdentity(secrets.token_bytes(32))
+        if _unkept.setdefault(state_dir, identity) is identity:
+            log.warning(
+                "no device identity can be kept in %s (%s): using one for this process only",
+                state_dir,
+                error.strerror or error,
+            )
+        return _unkept[state_dir]
+
+
+# Every attempt asks: a new one each time would have to be approved each time.
+_unkept: dict[str, DeviceIdentity] = {}
 
 
 def _new_device() -> bytes:
@@ -81,13 +90,15 @@ def _new_device() -> bytes:
 
 
 def _read_key(path: str) -> bytes | None:
-    text = read_private(path)
-    if text is None:
-        return None
     try:
+        text = read_private(path)
+        if text is None:
+            return None
         key = base64.b64decode(json.loads(text)["privateKey"], validate=True)
         if len(key) == 32:
             return key
+    except ConfigError:
+        raise
     except (ValueError, KeyError, TypeError):
         pass
     raise ConfigError(

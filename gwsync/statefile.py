@@ -6,6 +6,7 @@ A reader, or a ``kill -9`` at any point, sees the old file or the new one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -79,6 +80,12 @@ def read_private(path: str) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ConfigError(
+            f"{path} is a symbolic link", hint="put the file itself there, or set state_dir"
+        ) from None
     with os.fdopen(descriptor, encoding="utf-8") as file:
         mode = os.fstat(file.fileno()).st_mode
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
