@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.event import Event
 
-from ..errors import ConfigError, GatewayError, TcpError
+from ..errors import AuthError, ConfigError, GatewayError, TcpError
 from ..protocol.conversation import Conversation, Step
 from ..runtime import offload
 from ..transport.link import Link
@@ -89,8 +89,8 @@ class Life:
     def _attempt(self) -> Opened:
         try:
             return self._attempt_once()
-        except TcpError:
-            if not self._reread():  # a tunnel's port may have changed
+        except (TcpError, AuthError):
+            if not self._reread():  # a tunnel's port may have changed, or the token
                 raise
             return self._attempt_once()
 
