@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .supervisor import Supervisor
 
 log = logging.getLogger("gwsync.session")
+_CHANGED = "its token or its rules changed: give configure() the new token, or connect() again"
 
 
 class Life:
@@ -61,6 +62,7 @@ class Life:
                 if parks(lost):
                     if self._reread():  # a token that was changed may be on disk by now
                         continue
+                    lost.hint = _CHANGED
                     supervisor.parked(lost)
                     return
                 failures = supervisor.went_down(lost)
