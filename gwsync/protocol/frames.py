@@ -18,13 +18,12 @@ from ..values import Event
 
 MAX_DEPTH = 200  # deeper params are a cycle or an accident
 _MAX_ESCAPES = 500_000  # looked at in a frame with broken ones: 0.2 s at most
+_KINDS: tuple[type[Any], ...] = (str, int, float, dict, list, tuple)
 
 
 def _plain(value: Any) -> Any:
     """A subclass (numpy.float64 is one) as what msgspec takes; it passed the check below."""
-    return next(
-        kind(value) for kind in (str, int, float, dict, list, tuple) if isinstance(value, kind)
-    )
+    return next(kind(value) for kind in _KINDS if isinstance(value, kind))
 
 
 _encode = msgspec.json.Encoder(enc_hook=_plain).encode
