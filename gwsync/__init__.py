@@ -33,6 +33,7 @@ from .errors import (
     TlsError,
     UpgradeError,
 )
+from .payloads import PresenceRow
 from .process import (
     close,
     configure,
@@ -81,6 +82,7 @@ __all__ = [
     "MissingScope",
     "PairingRequired",
     "PayloadTooLarge",
+    "PresenceRow",
     "ProtocolError",
     "ProtocolMismatch",
     "PushStream",

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from . import payloads
 from .errors import GatewayError, ProtocolError
+from .payloads import PresenceRow
 
 State = Literal["idle", "connecting", "connected", "waiting", "parked", "closed"]
 
@@ -60,17 +62,17 @@ class Event:
             self._raw = None
         return self._payload
 
+    @property
+    def text(self) -> str:
+        """The words of a chat event: a delta's own, or those of the run's last message.
+
+        Empty for every other event. A delta with ``replace`` in its payload replaces
+        the words so far. Raises ProtocolError as ``payload`` does.
+        """
+        return payloads.chat_text(self.payload) if self.name == "chat" else ""
+
     def __repr__(self) -> str:
         return f"Event(name={self.name!r}, seq={self.seq!r})"
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """The strings of a list that the gateway sent; anything else it holds is left out."""
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 @dataclass(frozen=True)
@@ -101,31 +103,42 @@ class Hello:
     @property
     def boot_id(self) -> str | None:
         """Changes with each start of the gateway; None on releases that have none."""
-        return _text(self._part("server").get("bootId"))
+        return payloads.text(self._part("server").get("bootId"))
 
     @property
     def scopes(self) -> tuple[str, ...] | None:
         """The scopes granted; None where an old release does not say."""
         scopes = self._part("auth").get("scopes")
-        return _texts(scopes) if isinstance(scopes, list) else None
+        return payloads.texts(scopes) if isinstance(scopes, list) else None
 
     @property
     def role(self) -> str | None:
-        return _text(self._part("auth").get("role"))
+        return payloads.text(self._part("auth").get("role"))
 
     @cached_property
     def methods(self) -> frozenset[str]:
         """Methods the gateway advertises: a hint, not the whole list."""
-        return frozenset(_texts(self._part("features").get("methods")))
+        return frozenset(payloads.texts(self._part("features").get("methods")))
 
     @cached_property
     def events(self) -> frozenset[str]:
         """Events the gateway advertises: a hint, not the whole list."""
-        return frozenset(_texts(self._part("features").get("events")))
+        return frozenset(payloads.texts(self._part("features").get("events")))
 
     @property
     def snapshot(self) -> Mapping[str, Any]:
         return self._part("snapshot")
+
+    @property
+    def health(self) -> Mapping[str, Any]:
+        """The health in the snapshot: ``health["ok"]``, agents, channels."""
+        health = self.snapshot.get("health")
+        return health if isinstance(health, Mapping) else {}
+
+    @cached_property
+    def presence(self) -> tuple[PresenceRow, ...]:
+        """Who was there as of the snapshot, the gateway first; empty without operator.read."""
+        return payloads.presence_rows(self.snapshot.get("presence"))
 
     @property
     def policy(self) -> Mapping[str, Any]:
@@ -144,6 +157,7 @@ class Snapshot:
 
     hello: Hello
     name: str = field(default="snapshot", init=False)
+    text: ClassVar[str] = ""  # only events have words
 
     @property
     def payload(self) -> Mapping[str, Any]:
@@ -157,6 +171,7 @@ class SeqGap:
     expected: int
     received: int
     name: str = field(default="gap", init=False)
+    text: ClassVar[str] = ""  # only events have words
 
     @property
     def payload(self) -> dict[str, int]:
@@ -169,6 +184,7 @@ class Dropped:
 
     count: int
     name: str = field(default="dropped", init=False)
+    text: ClassVar[str] = ""  # only events have words
 
     @property
     def payload(self) -> dict[str, int]:
@@ -184,6 +200,7 @@ class StateChange:
     retry_in: float | None = None
     attempt: int = 0
     name: str = field(default="state", init=False)
+    text: ClassVar[str] = ""  # only events have words
 
     @property
     def payload(self) -> dict[str, Any]:

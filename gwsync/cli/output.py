@@ -1,83 +1,35 @@
 """The only module of the command line that prints, and it prints nothing unsafe.
 
-What a gateway sent may hold control characters and ANSI sequences: they leave here
-as visible escapes. Every line is flushed, so that a pipe's other end sees it now.
+``api.display`` makes text safe. Every line is flushed, so that a pipe's other end sees
+it now.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import re
 import shutil
 import sys
-import unicodedata
 from collections.abc import Callable
 from traceback import format_exception
 from typing import Any, TextIO
 
 import click
 
+from ..api.display import fit, json_line, safe
+from ..errors import ConfigError
+
 WIDTH = 80
-ELLIPSIS = "..."
 
 
 class OutputError(Exception):
     """Our output cannot be written, for example to a full disk."""
 
 
-# -- text that is safe to print -----------------------------------------------------------
-_PLAIN = frozenset("\u200d")  # joins emoji; the rest of category Cf can turn a line around
-_SUSPECT = re.compile(r"[^ -~]")
-
-
-def safe(text: str, *, keep: str = "") -> str:
-    """``text`` with what is not printable, other than ``keep``, as visible escapes."""
-
-    def escape(found: re.Match[str]) -> str:
-        ch = found[0]
-        if ch.isprintable() or ch in keep or ch in _PLAIN or unicodedata.category(ch) == "Zs":
-            return ch
-        # As JSON escapes it: beyond 16 bits as two surrogates.
-        code = ch.encode("utf-16-be", "surrogatepass").hex()
-        return "".join(f"\\u{code[i : i + 4]}" for i in range(0, len(code), 4))
-
-    return _SUSPECT.sub(escape, text)
-
-
-def cells(text: str) -> int:
-    """How many columns of a terminal ``text`` takes."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0
-        if unicodedata.combining(ch) or ch in _PLAIN
-        else 1 + (unicodedata.east_asian_width(ch) in "WF")
-        for ch in text
-    )
-
-
-def fit(text: str, width: int) -> str:
-    """``text``, elided if it takes more than ``width`` columns."""
-    text = text if len(text) <= 4 * width else text[: 4 * width]
-    if cells(text) <= width:
-        return text
-    while text and cells(text) > width - len(ELLIPSIS):
-        text = text[:-1]
-    return text.rstrip() + ELLIPSIS
-
-
 def json_text(value: Any, *, pretty: bool = False) -> str:
-    """``value`` as JSON that is safe to print and still JSON."""
-    text = json.dumps(
-        value,
-        ensure_ascii=not _speaks_unicode(sys.stdout),
-        indent=2 if pretty else None,
-        separators=None if pretty else (",", ":"),
-    )
-    return safe(text, keep="\n")
+    """``value`` as JSON that this stdout can take."""
+    return json_line(value, ascii_only=not _speaks_unicode(sys.stdout), pretty=pretty)
 
 
 def _speaks_unicode(stream: TextIO | None) -> bool:
@@ -129,6 +81,17 @@ def error(message: str, hint: str = "") -> None:
     note(f"gwsync: {message}")
     if hint:
         note(f"  -> {hint}")
+
+
+def ask(name: str) -> str:
+    """A secret, typed where nobody reads along. Raises ConfigError without a terminal."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ConfigError(
+            f"there is no terminal to ask for the {name} on",
+            hint=f"give --{name}-file FILE, or set GWSYNC_{name.upper()}",
+        )
+    typed: str = click.prompt(name.capitalize(), hide_input=True, err=True)
+    return typed
 
 
 def end_of_interrupt() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gwsync
 
+from ..api.display import summary
 from . import output
 from .options import connect_limit
 
@@ -37,7 +38,7 @@ class Show:
             self.seen.append(push)
             self._changed.notify_all()
             if len(self.seen) <= self._limit:
-                self.line(push.name, describe(push))
+                self.line(push.name, summary(push))
 
     def line(self, name: str, text: str) -> None:
         """A line that begins with the seconds since this was made."""
@@ -55,21 +56,6 @@ class Show:
     def events(self) -> int:
         """How many events of the gateway there were."""
         return sum(isinstance(push, gwsync.Event) for push in self.seen)
-
-
-def describe(push: Any) -> str:
-    """A push in a few words."""
-    payload = push.payload
-    if isinstance(push, gwsync.Snapshot):
-        return "the gateway's state as of now, whatever was missed before"
-    if isinstance(push, gwsync.StateChange):
-        reason = f": {push.reason}" if push.reason else ""
-        soon = "" if push.retry_in is None else f", retry in {push.retry_in:.1f} s"
-        return f"{push.state}{soon}{reason}"
-    if push.name == "chat" and isinstance(payload, dict):
-        words = payload.get("deltaText") or payload.get("phase") or payload.get("stopReason")
-        return f"{payload.get('state', ''):<7} {str(words).strip()}"
-    return output.json_text(payload)
 
 
 class Steps:

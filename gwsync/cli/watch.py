@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..api.display import describe, fit
 from ..errors import ProtocolError
 from ..values import Dropped, Event, Hello, Push, SeqGap, Snapshot
 from . import output
@@ -25,6 +26,7 @@ from .options import Target, gateway_options
 def watch(target: Target, events: tuple[str, ...], as_json: bool, count: int | None) -> None:
     """Print the gateway's events as they arrive: all of them, or those named.
 
+    A line says in words what came; --json gives all of it.
     Lines that are not events come too, so that silence never means loss: state (the
     connection's), snapshot (the state as of a new connection), gap and dropped (events
     that were missed). Lost connections are made anew. Ctrl-C ends it.
@@ -66,10 +68,8 @@ def _payload(push: Push) -> Any:
 
 def _as_line(push: Push) -> str:
     time = datetime.now().astimezone().isoformat(timespec="milliseconds")[11:23]
-    payload = _payload(push)
-    shown = "" if payload is None else output.json_text(payload)
-    text = f"{time}  {output.safe(push.name):<10}  {shown}".rstrip()
-    return output.fit(text, output.terminal_width()) if output.on_terminal() else text
+    text = f"{time}  {describe(push)}"
+    return fit(text, output.terminal_width()) if output.on_terminal() else text
 
 
 def _as_json(push: Push) -> str:

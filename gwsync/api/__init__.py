@@ -1,0 +1,1 @@
+"""What users say, over a connection or over what came from one."""
