@@ -11,7 +11,9 @@ from ..version import VERSION
 from . import errors, output
 from .call import call
 from .demo import demo
+from .gateway import gateway
 from .options import Target
+from .status import status
 from .watch import watch
 
 
@@ -61,6 +63,7 @@ def app(ctx: click.Context) -> None:
 
     \b
       gwsync demo                       see what it does, without a gateway
+      gwsync status                     is it there, and how does one get there
       gwsync call health                one request, its answer as JSON
       gwsync watch chat agent           events, as they arrive
 
@@ -74,7 +77,7 @@ def app(ctx: click.Context) -> None:
         ctx.exit(errors.USAGE)
 
 
-for command in (call, demo, watch):
+for command in (call, demo, gateway, status, watch):
     app.add_command(command)
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import Any
 
 import click
 
 from ..errors import ConfigError
 from ..version import VERSION
 from . import output
+from .local import local_gateway
 from .options import Target, gateway_options
 
 
 @click.command(short_help="Show what gwsync does, without any gateway.")
 @gateway_options
 def demo(target: Target) -> None:
-    """Show what gwsync does: about six seconds, on a gateway that it brings along.
+    """Show what gwsync does: a few seconds, on a gateway that it brings along.
 
     The gateway listens on a free port of this machine only, and is gone afterwards.
     With --url, the read-only part of it runs against your own gateway: connect,
@@ -42,7 +42,7 @@ def demo(target: Target) -> None:
 
 
 def _embedded(page: output.Page, target: Target) -> None:
-    gateway_class = _local_gateway()
+    gateway_class = local_gateway(", or show a gateway you have: gwsync demo --url URL")
     from .tour import tour
 
     for name in [name for name in os.environ if name.startswith("GWSYNC_")]:
@@ -60,17 +60,3 @@ def _embedded(page: output.Page, target: Target) -> None:
             "state_dir": state_dir,
         }
         tour(page, settings, gateway)
-
-
-def _local_gateway() -> Any:
-    """LocalGateway, whose needs are an extra. Raises ConfigError if they are missing."""
-    try:
-        from ..testing import LocalGateway
-    except ImportError as error:
-        if (error.name or "").startswith("gwsync"):
-            raise  # a bug, not something to install
-        raise ConfigError(
-            "the demo's own gateway needs more than gwsync alone",
-            hint="pip install 'gwsync[testing]', or show a gateway you have: gwsync demo --url URL",
-        ) from None
-    return LocalGateway

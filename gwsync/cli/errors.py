@@ -42,12 +42,12 @@ _NEXT_STEPS: tuple[tuple[type[lib.GatewayError], str], ...] = (
 _CREDENTIALS_CHANGED = 4001  # the close code with which the gateway says so
 _IN_SHELL = (
     (r"\bpass token=\.\.\.", "give --token-file FILE"),
-    (r"\bpass password=\.\.\.", "give --password"),
-    (r"\bor password=\.\.\.", "or --password"),
+    (r"\bpass password=\.\.\.", "give --password-file FILE"),
+    (r"\bor password=\.\.\.", "or --password-file FILE"),
     (r"\bask for it: scopes=\(\.\.\., '([\w.]+)'\)", r"ask for it: GWSYNC_SCOPES=%s,\1"),
-    (r",? or allow_plaintext=True if you are sure", ""),
+    (r"\ballow_plaintext=True\b", "--allow-plaintext"),
     (r"\bpass ca_file=\.\.\.", "set GWSYNC_CA_FILE to a file"),
-    (r"\bset address_family='any'", "set GWSYNC_ADDRESS_FAMILY=any"),
+    (r"\bset address_family='any'", "give --address-family any"),
     (r"\bset tls_fingerprint\b", "set GWSYNC_TLS_FINGERPRINT"),
     (r"\bstate_dir\b", "GWSYNC_STATE_DIR"),
 )
@@ -67,7 +67,9 @@ class Failure:
 def explain(error: Exception, *, explicit_url: bool = False) -> Failure:
     """``error`` in a user's words. ``explicit_url``: ``--url`` was given."""
     if isinstance(error, lib.GatewayError):
-        return Failure(exit_code(error), _message(error), _hint(error, explicit_url), _trace(error))
+        return Failure(
+            exit_code(error), _message(error), _hint(error, explicit_url), trace_of(error)
+        )
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "gwsync"
@@ -114,9 +116,9 @@ def _hint(error: lib.GatewayError, explicit_url: bool) -> str:
     return hint or next((step for kind, step in _NEXT_STEPS if isinstance(error, kind)), "")
 
 
-def _trace(error: BaseException) -> Trace | None:
+def trace_of(error: BaseException) -> Trace | None:
     """The stages of the attempt that failed, also of the one behind a timeout."""
     trace = getattr(error, "trace", None)
     if isinstance(trace, Trace):
         return trace
-    return _trace(error.__cause__) if error.__cause__ is not None else None
+    return trace_of(error.__cause__) if error.__cause__ is not None else None

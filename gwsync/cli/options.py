@@ -6,13 +6,13 @@ import functools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from ..config import Config
+from ..config import FAMILIES, Config
 from ..connection import Connection
 from ..errors import ConfigError
 from ..values import Hello
@@ -29,6 +29,9 @@ class Target:
     token: str | None = None
     token_file: str | None = None
     password: str | None = None
+    password_file: str | None = None
+    address_family: str | None = None
+    allow_plaintext: bool = False
     timeout: float | None = None
     verbose: int = 0
 
@@ -38,16 +41,22 @@ class Target:
 
     def overrides(self) -> dict[str, Any]:
         """As arguments of ``Config.discover()`` and ``gwsync.configure()``."""
-        if self.token is not None and self.token_file is not None:
-            raise ConfigError("--token and --token-file exclude each other", hint="give one")
         given: dict[str, Any] = {
             "url": self.url,
-            "token": self.token if self.token_file is None else read_token(self.token_file),
-            "password": self.password,
+            "token": _secret("token", self.token, self.token_file),
+            "password": _secret("password", self.password, self.password_file),
+            "address_family": self.address_family,
+            "allow_plaintext": self.allow_plaintext or None,
             "connect_timeout": self.timeout,
             "request_timeout": self.timeout,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+    def option(self, setting: str) -> str:
+        """The option that gave ``setting``, as it was typed."""
+        if setting in SECRETS and getattr(self, f"{setting}_file") is not None:
+            return f"--{setting}-file"
+        return f"--{setting.replace('_', '-')}"
 
     @contextmanager
     def connected(self) -> Iterator[tuple[Connection, Hello]]:
@@ -65,29 +74,56 @@ def connect_limit(connect_timeout: float) -> float:
     return connect_timeout + 0.5
 
 
-def read_token(path: str) -> str:
-    """The token in a file, without the line end that editors add."""
+def _secret(name: str, value: str | None, path: str | None) -> str | None:
+    if path is None:
+        return output.ask(name) if value == ASK else value
+    if value is not None:
+        raise ConfigError(f"--{name} and --{name}-file exclude each other", hint="give one")
+    return read_secret(name, path)
+
+
+def read_secret(name: str, path: str) -> str:
+    """The secret in a file, without the line end that editors add."""
     try:
-        token = Path(path).read_text("utf-8").strip()
+        secret = Path(path).expanduser().read_text("utf-8").strip()
     except OSError as error:
         raise ConfigError(
-            f"--token-file {path} cannot be read: {error.strerror}",
-            hint="give a file that holds the token and nothing else",
+            f"--{name}-file {path} cannot be read: {error.strerror}",
+            hint=f"give a file that holds the {name} and nothing else",
         ) from None
-    except UnicodeError:
-        raise ConfigError(f"--token-file {path} holds no text") from None
-    if not token:
-        raise ConfigError(f"--token-file {path} is empty")
-    return token
+    except (UnicodeError, RuntimeError):  # RuntimeError: whose home is ~whom?
+        raise ConfigError(f"--{name}-file {path} holds no text") from None
+    if not secret:
+        raise ConfigError(f"--{name}-file {path} is empty")
+    return secret
 
 
+ASK = "\0"  # what no argument can hold: --password without a value
+SECRETS = ("token", "password")
 _OPTIONS = (
     click.option("--url", metavar="URL", help="The gateway, ws:// or wss://."),
     click.option(
         "--token", metavar="TOKEN", help="Its token; other users of this machine may see it."
     ),
     click.option("--token-file", metavar="FILE", help="A file with the token in it."),
-    click.option("--password", metavar="PASSWORD", help="Its password; see --token."),
+    click.option(
+        "--password",
+        is_flag=False,
+        flag_value=ASK,
+        metavar="[PASSWORD]",
+        help="Its password; asked for if the option comes last, without one.",
+    ),
+    click.option("--password-file", metavar="FILE", help="A file with the password in it."),
+    click.option(
+        "--address-family",
+        type=click.Choice(FAMILIES),
+        help="ipv4 (default), any (both, IPv4 first), ipv6, auto (both, the last good first).",
+    ),
+    click.option(
+        "--allow-plaintext",
+        is_flag=True,
+        help="Permit ws:// over a public network, if you are sure.",
+    ),
     click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
@@ -106,8 +142,8 @@ def gateway_options(command: Command) -> Command:
     @functools.wraps(command)
     def with_target(*args: Any, **kwargs: Any) -> Any:
         target = click.get_current_context().find_object(Target) or Target()
-        for name in ("url", "token", "token_file", "password", "timeout", "verbose"):
-            setattr(target, name, kwargs.pop(name))
+        for item in fields(Target):
+            setattr(target, item.name, kwargs.pop(item.name))
         if target.verbose:
             show_logs(everything=target.verbose > 1)
         return command(target, *args, **kwargs)

@@ -41,21 +41,39 @@ def run(
     )
 
 
-def run_on_terminal(*arguments: str, env: Mapping[str, str], columns: int) -> tuple[int, str]:
-    """The same with a terminal for its output; the exit code and what one sees."""
+# Passwords are read from the controlling terminal: make it the one that stdout is.
+_ON_TERMINAL = (
+    "-c",
+    "import fcntl, os, sys, termios\n"
+    "fcntl.ioctl(1, termios.TIOCSCTTY, 0)\n"
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n",
+)
+
+
+def run_on_terminal(
+    *arguments: str, env: Mapping[str, str], columns: int, typed: tuple[str, str] | None = None
+) -> tuple[int, str]:
+    """The same with a terminal for its output; the exit code and what one sees.
+
+    ``typed``: a prompt, and what is then typed, for a program that reads there too.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "gwsync", *arguments],
+        [sys.executable, *(_ON_TERMINAL if typed else ()), "-m", "gwsync", *arguments],
         env=environment(**env, COLUMNS=str(columns)),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if typed is None else theirs,
         stdout=theirs,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if typed is None else theirs,
+        start_new_session=typed is not None,
     )
     os.close(theirs)
     seen = b""
     try:
         while chunk := os.read(ours, 65536):
             seen += chunk
+            if typed is not None and typed[0].encode() in seen:
+                os.write(ours, f"{typed[1]}\n".encode())
+                typed = None
     except OSError:
         pass  # how Linux says that the terminal has no other end any more
     finally:
@@ -76,7 +94,9 @@ class Running:
             encoding="utf-8",
         )
         assert self._process.stdout is not None
+        assert self._process.stderr is not None
         self.stdout = self._process.stdout
+        self.noted: list[str] = []
 
     def line(self, containing: str = "") -> str:
         """The next line that holds these words; pytest's timeout ends a wait in vain."""
@@ -85,9 +105,21 @@ class Running:
                 return line.rstrip("\n")
         raise AssertionError(f"it ended without saying {containing!r}: {self.end()}")
 
+    def note(self, containing: str = "") -> str:
+        """The next line of standard error that holds these words."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.noted.append(line.rstrip("\n"))
+            if containing in line:
+                return self.noted[-1]
+        raise AssertionError(f"it ended without noting {containing!r}: {self.noted}")
+
     def interrupt(self) -> None:
         """What Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
+        self.signal(signal.SIGINT)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
 
     @property
     def ended(self) -> bool:

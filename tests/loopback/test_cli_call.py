@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -89,13 +90,65 @@ def test_the_token_from_a_file(gateway: LocalGateway, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_password(tmp_path: Path) -> None:
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[tuple[LocalGateway, dict[str, str]]]:
+    """A gateway that wants a password, and the environment to find it, without one."""
     with LocalGateway(auth="password", password="open-sesame") as local:
-        done = run(
-            "call", "health", "--url", local.url, "--password", local.password,
-            env={"GWSYNC_STATE_DIR": str(tmp_path)},
-        )  # fmt: skip
+        yield local, {"GWSYNC_URL": local.url, "GWSYNC_STATE_DIR": str(tmp_path / "state")}
+
+
+def test_the_password(locked: tuple[LocalGateway, dict[str, str]], tmp_path: Path) -> None:
+    local, env = locked
+    file = tmp_path / "password"
+    file.write_text(f"{local.password}\n")
+    for options, more in (
+        (("--password", local.password), {}),
+        (("--password-file", str(file)), {}),
+        ((), {"GWSYNC_PASSWORD": local.password}),
+    ):
+        shutil.rmtree(env["GWSYNC_STATE_DIR"], ignore_errors=True)  # with its device token
+        done = run("call", "health", *options, env={**env, **more})
+        assert done.returncode == 0, (options, done.stderr)
+
+
+def test_the_password_is_asked_for_and_not_shown(
+    locked: tuple[LocalGateway, dict[str, str]],
+) -> None:
+    local, env = locked
+    code, seen = run_on_terminal(
+        "call", "health", "--password", env=env, columns=80, typed=("Password: ", local.password)
+    )
+    assert code == 0, seen
+    assert local.password not in seen
+    assert '"ok": true' in seen
+
+
+def test_a_password_cannot_be_asked_for_in_a_pipe(
+    locked: tuple[LocalGateway, dict[str, str]],
+) -> None:
+    done = run("call", "health", "--password", env=locked[1])
+    assert_says(done, 2, "no terminal", "--password-file", "GWSYNC_PASSWORD")
+
+
+def test_a_missing_password_says_where_to_put_it(
+    locked: tuple[LocalGateway, dict[str, str]],
+) -> None:
+    done = run("call", "health", env=locked[1])
+    assert_says(done, 4, "--password-file FILE", "GWSYNC_PASSWORD")
+
+
+def test_both_address_families(gateway: LocalGateway, env: dict[str, str]) -> None:
+    env = {**env, "GWSYNC_URL": f"ws://localhost:{gateway.port}"}
+    done = run("call", "health", "-v", "--address-family", "any", env=env)
     assert done.returncode == 0, done.stderr
+    assert "address family any" in done.stderr
+
+
+def test_plaintext_over_a_public_network_is_refused_unless_allowed(tmp_path: Path) -> None:
+    env = {"GWSYNC_STATE_DIR": str(tmp_path)}
+    options = ("--url", "ws://192.88.99.1:1", "--timeout", "0.2")
+    assert_says(run("call", "health", *options, env=env), 2, "or --allow-plaintext if you are sure")
+    assert run("call", "health", *options, "--allow-plaintext", env=env).returncode == 3
 
 
 def test_escape_sequences_of_the_gateway_arrive_as_json_escapes(
@@ -132,6 +185,9 @@ def test_an_ascii_terminal_gets_valid_json_too(env: dict[str, str]) -> None:
         (("call", "x", "--token", ""), "token"),
         (("call", "x", "--token", "a", "--token-file", "b"), "exclude each other"),
         (("call", "x", "--token-file", "/nonexistent/token"), "cannot be read"),
+        (("call", "x", "--password", "a", "--password-file", "b"), "exclude each other"),
+        (("call", "x", "--password-file", "/nonexistent/password"), "--password-file"),
+        (("call", "x", "--address-family", "ipv5"), "--address-family"),
         (("frob",), "frob"),
         (("watch", "--count", "0"), "--count"),
     ],
