@@ -14,6 +14,7 @@ from gwsync.testing import LocalGateway
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+ARGUMENTS = {"wsgi_service": ("--once",)}
 DOCTEST = """
 import doctest, sys
 sys.exit(doctest.testfile(sys.argv[1], module_relative=False, globs={"state_dir": sys.argv[2]})[0])
@@ -48,6 +49,6 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_runs(example: Path, environment: dict[str, str]) -> None:
-    done = run(environment, str(example))
+    done = run(environment, str(example), *ARGUMENTS.get(example.stem, ()))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
