@@ -231,6 +231,7 @@ def test_delivered_and_dropped_are_what_was_pushed(
     status = connection.status().subscriptions[0]
     assert status.dropped == 450
     gate.open.set()
+    queued(connection, 0)
     bench.gateway.push("demo", 999)
     gate.log.wait(lambda push: is_event(push, "demo") and push.payload == 999, "the end", timeout=5)
     events = [push.payload for push in gate.log.pushes if isinstance(push, gwsync.Event)]
