@@ -12,7 +12,7 @@ from typing import Any
 
 import gevent
 from gevent import socket
-from gevent.queue import Empty, SimpleQueue
+from gevent.queue import Empty, Queue  # in gevent 24.11 its SimpleQueue blocks the hub
 
 from .. import limits
 from ..errors import DialTimeout, TcpError
@@ -65,7 +65,7 @@ def _in_turn(
 def _race(
     addresses: list[Address], deadline: Deadline, limit_s: float, failures: dict[Address, OSError]
 ) -> tuple[Any, Any]:
-    outcomes: SimpleQueue[tuple[Address, Any, OSError | None]] = SimpleQueue()
+    outcomes: Queue[tuple[Address, Any, OSError | None]] = Queue()
 
     def run(address: Address) -> None:
         try:
