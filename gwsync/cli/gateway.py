@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import threading
 from datetime import datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 A_LONG_TIME_S = 3600.0
 LINE_CELLS = 200
+TOKEN_BYTES = 12  # the printed line fits 80 columns, to be copied whole
 
 
 @click.command(short_help="Run a gateway of its own, to try things out.")
@@ -43,7 +45,7 @@ def gateway(port: int | None, token: str | None, verbose: bool) -> None:
     gateway_class = local_gateway()
     if token is not None and not token:
         raise ConfigError("--token is empty", hint="leave it out, and one is made up")
-    running = gateway_class(port=port or 0, token=token)
+    running = gateway_class(port=port or 0, token=token or secrets.token_urlsafe(TOKEN_BYTES))
     try:
         running.start()
     except OSError as error:

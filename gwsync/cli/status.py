@@ -79,7 +79,7 @@ class Look:
         for name in given:
             yield name.replace("_", " "), f"from {self.sources[name]}"
         if not given:
-            yield "token", "none found, and no password"
+            yield "token", "none found; this device's own is used if the gateway issued one"
         for name in SETTINGS:
             if name in self.sources:
                 value = getattr(self.config, name)

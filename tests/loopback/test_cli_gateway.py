@@ -26,7 +26,9 @@ def found_in(line: str) -> dict[str, str]:
 
 def test_a_shell_that_takes_the_line_finds_the_gateway(tmp_path: Path) -> None:
     with Running(["gateway"], {}) as running:
-        found = found_in(running.line())
+        line = running.line()
+        assert len(line) <= 80
+        found = found_in(line)
         done = run("status", env={**found, "GWSYNC_STATE_DIR": str(tmp_path)})
         assert done.returncode == 0, done.stderr
         assert "from GWSYNC_TOKEN" in done.stdout

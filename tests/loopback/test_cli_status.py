@@ -117,7 +117,7 @@ def test_nobody_there_and_nothing_found(tmp_path: Path) -> None:
         url = local.url
     done = run("status", "--url", url, env=env)
     assert done.returncode == 3
-    assert "  token      none found, and no password\n" in done.stdout
+    assert "  token      none found; " in done.stdout
     assert "tcp       FAILED" in done.stdout
     assert "connection refused" in done.stderr
     done = run("status", "--url", url, "--json", env=env)
@@ -152,6 +152,16 @@ def test_health_that_is_not_answered(gateway: LocalGateway, env: dict[str, str])
     assert done.returncode == 1
     assert done.stdout.startswith("connected to")
     assert "not answered" in done.stderr
+
+
+def test_the_token_that_the_gateway_issued_to_this_device_is_enough(
+    gateway: LocalGateway, env: dict[str, str]
+) -> None:
+    assert run("status", env=env).returncode == 0
+    del env["GWSYNC_TOKEN"]
+    done = run("status", env=env)
+    assert done.returncode == 0, done.stderr
+    assert "  token      none found; this device's own is used if" in done.stdout
 
 
 def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
