@@ -89,6 +89,7 @@ def test_a_late_subscriber_gets_the_snapshot_first_and_no_old_state(
     bench: Bench, connection: gwsync.Connection
 ) -> None:
     bench.gateway.push("demo", 1)
+    connection.request("health")  # it has arrived
     log = Log()
     connection.subscribe(log, "demo")
     connection.request("health")

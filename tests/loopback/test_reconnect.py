@@ -308,11 +308,11 @@ def test_a_silent_gateway_is_given_up_after_two_ticks(bench: Bench) -> None:
     gateway._on_hub(setattr, gateway._core, "_tick", lambda: None)
     gateway._on_hub(setattr, gateway._core, "broadcast", lambda *a, **k: 0)
     gateway._on_hub(setattr, gateway._core, "emit", lambda *a, **k: None)
-    call = InThread(error_of, connection.request, "status", timeout=30)
     gateway.hold("status")
+    call = InThread(error_of, connection.request, "status", timeout=30)
     index = log.wait(lambda push: is_state(push, "waiting"), "silence is noticed", timeout=6)
     assert "nothing was heard for 2 s" in log.pushes[index].reason
-    call.result()
+    assert call.result().outcome == "maybe"
     log.wait(lambda push: is_state(push, "connected"), "it is back", after=index, timeout=5)
 
 

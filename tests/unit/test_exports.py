@@ -24,6 +24,7 @@ NAMES = (
     "MissingScope",
     "PairingRequired",
     "PayloadTooLarge",
+    "PresenceRow",
     "ProtocolError",
     "ProtocolMismatch",
     "PushStream",
