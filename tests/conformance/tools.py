@@ -12,12 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
+P = TypeVar("P", bound="Program")
 
 WAIT_S = 30.0
 POLL_S = 0.01
@@ -179,19 +181,20 @@ class Counter:
                 end.close()
 
 
-class Script:
-    """A Python program of its own, told of the gateway through the environment."""
+class Program:
+    """A program of its own, of which the test reads every line."""
 
-    def __init__(self, source: str, env: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str | Path], env: Mapping[str, str], **more: Any) -> None:
         self.lines: queue.Queue[str] = queue.Queue()
         self._process = subprocess.Popen(
-            [sys.executable, "-u", "-c", source],
-            env={**os.environ, **env},
+            command,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            **more,
         )
         self._errors: list[str] = []
         self._readers = [
@@ -204,7 +207,7 @@ class Script:
         for reader in self._readers:
             reader.start()
 
-    def __enter__(self) -> Script:
+    def __enter__(self: P) -> P:
         return self
 
     def __exit__(
@@ -219,16 +222,23 @@ class Script:
 
     def expect(self, line: str, timeout: float = WAIT_S) -> None:
         """Read its output up to this line."""
+        self.read_until(line.__eq__, f"no line {line!r}", timeout)
+
+    def read_until(
+        self, condition: Callable[[str], bool], what: str, timeout: float = WAIT_S
+    ) -> str:
+        """Read its output up to a line that ``condition`` likes; that line."""
         end = time.monotonic() + timeout
         seen: list[str] = []
-        while not seen or seen[-1] != line:
+        while not seen or not condition(seen[-1]):
             try:
                 seen.append(self.lines.get(timeout=max(0.0, end - time.monotonic())))
             except queue.Empty:
                 raise AssertionError(
-                    f"no line {line!r} within {timeout:g} s; it said {seen}, "
+                    f"{what} within {timeout:g} s; it said {seen}, "
                     f"on stderr: {''.join(self._errors)}"
                 ) from None
+        return seen[-1]
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""
@@ -257,6 +267,13 @@ class Script:
     def _read(stream: Any, put: Callable[[str], None]) -> None:
         for line in stream:
             put(line.rstrip("\n") if put.__name__ == "put" else line)
+
+
+class Script(Program):
+    """A Python program, told of the gateway through the environment."""
+
+    def __init__(self, source: str, env: Mapping[str, str]) -> None:
+        super().__init__([sys.executable, "-u", "-c", source], {**os.environ, **env})
 
 
 @contextlib.contextmanager

@@ -1,22 +1,37 @@
-"""One real gateway for all tests of a run, checked before each; its log when a test fails."""
+"""One real gateway of each release for all tests of a run; its log when a test fails."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Generator, Iterator
 
 import pytest
 
-from real.runner import RealGateway
+from real.install import DEFAULT_VERSION
+from real.runner import FACTS, RealGateway
 
 RUNNING: list[RealGateway] = []
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test runs on the newest release, or on all that its module names and it is made for."""
+    if "release" not in metafunc.fixturenames:
+        return
+    releases = getattr(metafunc.module, "RELEASES", (DEFAULT_VERSION,))
+    if "GWSYNC_REAL_GATEWAY_VERSION" in os.environ:  # that one only
+        releases = (DEFAULT_VERSION,)
+    fact = getattr(metafunc.function, "only_if", None)
+    wanted = [one for one in releases if fact is None or getattr(FACTS[one], fact)]
+    # "session" makes pytest order the tests by release: each gateway is started once
+    metafunc.parametrize("release", wanted, indirect=True, scope="session")
+
+
 @contextlib.contextmanager
-def running() -> Iterator[RealGateway]:
+def running(release: str) -> Iterator[RealGateway]:
     """A gateway whose log is shown with a failure."""
-    with RealGateway() as one:
+    with RealGateway(release) as one:
         RUNNING.append(one)
         try:
             yield one
@@ -25,24 +40,40 @@ def running() -> Iterator[RealGateway]:
 
 
 @pytest.fixture(scope="session")
-def shared_gateway() -> Iterator[RealGateway]:
-    """Started once, as it takes seconds; a test that breaks its gateway brings its own."""
-    with running() as one:
+def release(request: pytest.FixtureRequest) -> str:
+    """Which release of OpenClaw the gateway is."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(release: str) -> Iterator[RealGateway]:
+    """Started once a release, as that takes seconds; tests may leave it changed, but running."""
+    with running(release) as one:
         yield one
 
 
 @pytest.fixture
 def gateway(shared_gateway: RealGateway) -> RealGateway:
-    """The shared one, ready: an earlier test may have left it in a restart."""
+    """The shared one, ready and wanting a token, whatever an earlier test did to it."""
     shared_gateway.wait_ready()
+    shared_gateway.use_auth("token")
     return shared_gateway
 
 
 @pytest.fixture
-def own_gateway() -> Iterator[RealGateway]:
-    """One that the test may kill or reconfigure."""
-    with running() as one:
-        yield one
+def password_gateway(shared_gateway: RealGateway) -> RealGateway:
+    """The shared one, wanting a password."""
+    shared_gateway.wait_ready()
+    shared_gateway.use_auth("password")
+    return shared_gateway
+
+
+@pytest.fixture
+def open_gateway(shared_gateway: RealGateway) -> RealGateway:
+    """The shared one, wanting no secret."""
+    shared_gateway.wait_ready()
+    shared_gateway.use_auth("none")
+    return shared_gateway
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,7 +21,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-DEFAULT_VERSION = os.environ.get("GWSYNC_REAL_GATEWAY_VERSION", "2026.9.6")
+RELEASES = ("2026.9.6", "2026.5.28", "2026.2.26")  # what the tests run on, newest first
+DEFAULT_VERSION = os.environ.get("GWSYNC_REAL_GATEWAY_VERSION", RELEASES[0])
+OFFICIAL_CLIENT = "@openclaw/gateway-client"
+OFFICIAL_CLIENT_VERSION = "2026.9.1"
 NPM_TIMEOUT_S = 300.0
 NPM_TRIES = 3  # a registry hiccup must not fail a whole run
 NPM_FLAGS = ("--no-audit", "--no-fund", "--loglevel=error")
@@ -75,6 +78,19 @@ def ensure(version: str = DEFAULT_VERSION) -> Installed:
         if not installed.openclaw.exists():
             _install_gateway(gateway_dir, version, installed.node)
     return installed
+
+
+def ensure_official_client(version: str = OFFICIAL_CLIENT_VERSION) -> Path:
+    """Install OpenClaw's own JavaScript client; a directory from which Node can import it."""
+    node = ensure().node
+    root = cache_root()
+    directory = root / f"gateway-client-{version}"
+    with _lock(root / "install.lock"):
+        if not (directory / "node_modules" / OFFICIAL_CLIENT / "package.json").exists():
+            with _staging(directory) as work:
+                _write_package(work, "official-client-for-tests")
+                _npm(work, f"{OFFICIAL_CLIENT}@{version}", node=node)
+    return directory
 
 
 def _install_node(target: Path, major: int) -> None:
@@ -199,5 +215,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    for place in ensure(*sys.argv[1:2]):
-        print(place)
+    for wanted in sys.argv[1:] or RELEASES:
+        for place in ensure(wanted):
+            print(place)
+    print(ensure_official_client())

@@ -30,6 +30,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from conformance.target import Facts
+
 from .bare import BareClient
 from .install import DEFAULT_VERSION, Installed, ensure, release
 from .stub_llm import MODEL, StubLLM
@@ -42,6 +44,22 @@ LOG_LINES = 40
 # Below the usual ephemeral ranges, so that nobody's outgoing connection takes the port while the
 # gateway restarts. Releases of early 2026 also bind the next three.
 PORTS = range(20_000, 32_000, 4)
+
+
+FACTS = {
+    "2026.9.6": Facts(),
+    "2026.5.28": Facts(
+        boot_id=False, auth_method=False, announces_joins=False, scope_refusal="INVALID_REQUEST"
+    ),
+    "2026.2.26": Facts(
+        protocol=3,
+        boot_id=False,
+        auth_method=False,
+        announces_joins=False,
+        delta_text=False,
+        scope_refusal="INVALID_REQUEST",
+    ),
+}
 
 
 class GatewayFailed(Exception):
@@ -77,6 +95,11 @@ class RealGateway:
     def url(self) -> str:
         """Where clients connect to."""
         return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def facts(self) -> Facts:
+        """How its release differs from others; one that nobody looked at is as the newest."""
+        return FACTS.get(self.version, Facts())
 
     @property
     def directory(self) -> Path:
@@ -167,10 +190,34 @@ class RealGateway:
         os.killpg(self._alive_pid(), signal.SIGKILL)
         self._end_processes()
 
+    def die_and_return(self, new: str) -> None:
+        """SIGKILL, and started again with another secret in its config file."""
+        self.kill()
+        self.token = new
+        self.start()
+
     def edit_token(self, new: str) -> None:
         """Change the secret in the config file, as a person would; the gateway notices."""
         self.token = new
         self._write_config()
+
+    def use_auth(self, auth: Auth) -> None:
+        """Change in the config file what it wants of clients; waits until it does.
+
+        The gateway restarts itself for that: the same process, much faster than a start.
+        """
+        if auth == self.auth:
+            return
+        starts = self._starts()
+        self.auth = auth
+        self._write_config()
+        end = time.monotonic() + READY_TIMEOUT_S
+        while self._starts() == starts:
+            self._alive_pid()
+            if time.monotonic() > end:
+                raise GatewayFailed(f"it goes on as before\n{self.log_tail()}")
+            time.sleep(0.05)
+        self.wait_ready()
 
     def join_test_client(self) -> BareClient:
         """A second client, of the kind whose coming and going emits ``presence`` events."""
@@ -213,6 +260,9 @@ class RealGateway:
         return f"--- last lines of the gateway's log ---\n{text}\n---"
 
     # -- inside -----------------------------------------------------------------
+
+    def _starts(self) -> int:
+        return self.log_path.read_text(errors="replace").count("[gateway] ready")
 
     def _alive_pid(self) -> int:
         if self._process is None:
@@ -259,7 +309,7 @@ class RealGateway:
             "TMPDIR": str(own / "tmp"),
             "NO_COLOR": "1",
             "OPENCLAW_STATE_DIR": str(own / "state"),
-            "OPENCLAW_CONFIG_PATH": str(self._config_path),
+            "OPENCLAW_CONFIG_PATH": str(self.config_path),
             "OPENCLAW_SKIP_CHANNELS": "1",
             "OPENCLAW_DISABLE_BONJOUR": "1",
             "OPENCLAW_NO_RESPAWN": "1",  # the pid stays ours
@@ -268,7 +318,8 @@ class RealGateway:
         }
 
     @property
-    def _config_path(self) -> Path:
+    def config_path(self) -> Path:
+        """Its openclaw.json."""
         return self.directory / "openclaw.json"
 
     def _write_config(self) -> None:
@@ -289,10 +340,10 @@ class RealGateway:
             defaults["model"] = {"primary": f"stub/{MODEL}"}
             config["models"] = {"mode": "replace", "providers": {"stub": _provider(self.llm.url)}}
         # replaced in one step: the gateway watches the file and must never read half of it
-        draft = self._config_path.with_suffix(".new")
+        draft = self.config_path.with_suffix(".new")
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(config, indent=1))
-        draft.replace(self._config_path)
+        draft.replace(self.config_path)
 
 
 def _provider(url: str) -> dict[str, Any]:

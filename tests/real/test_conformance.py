@@ -1,5 +1,7 @@
-"""The conformance cases against a real gateway."""
+"""The conformance cases against real gateways of three releases."""
 
 from __future__ import annotations
 
 from conformance.cases import *  # noqa: F403
+from conformance.fixtures import *  # noqa: F403
+from real.install import RELEASES as RELEASES
