@@ -136,9 +136,9 @@ class KeyRing:
                 return False
             self._store.clear(config.url, self._device.id, config.role, self._stored)
             return self._use_stored()
-        explicit = config.sources.get("token", "argument") == "argument"
+        found = config.token is not None and config.sources.get("token", "argument") != "argument"
         safe = config.endpoint.is_loopback or config.tls_fingerprint is not None
-        return code == "AUTH_TOKEN_MISMATCH" and not explicit and safe and self._use_stored()
+        return code == "AUTH_TOKEN_MISMATCH" and found and safe and self._use_stored()
 
 
 def _shake(

@@ -41,7 +41,11 @@ def dial(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> 
         limit_s=config.stage_limit("tcp"),
     )
     if paths is not None:
-        paths.remember("ipv6" if sock.family == AF_INET6 else "ipv4")
+        try:
+            paths.remember("ipv6" if sock.family == AF_INET6 else "ipv4")
+        except BaseException:  # killed meanwhile
+            sock.close()
+            raise
     if endpoint.secure:
         sock = tls.wrap(sock, config, deadline, tracer)
     leftover = upgrade.upgrade(

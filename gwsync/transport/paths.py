@@ -31,6 +31,6 @@ class PathMemory:
         return self._known
 
     def remember(self, family: str) -> None:
-        """This one connected; written only when it differs. Does not wait."""
+        """This one connected; written only when it differs from what was known."""
         if family != self._known:
-            offload.start(self._hub, self._file.update, {self._url: family})
+            offload.run(self._hub, self._file.update, {self._url: family})
