@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import shutil
 import sysconfig
 import tempfile
@@ -48,11 +47,6 @@ def pytest_configure(config: pytest.Config) -> None:
         return  # installed: every child finds it
     rest = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([home, rest]) if rest else home
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Take object addresses out of test names: parallel workers must agree on them."""
-    item._nodeid = re.sub(r" at 0x[0-9a-f]+", "", item.nodeid)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
