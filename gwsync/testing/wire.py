@@ -23,7 +23,9 @@ except ImportError as missing:  # pragma: no cover - depends on the installation
 
 __all__ = ["OPEN", "Frame", "Headers", "Opcode", "Request", "Response", "Wire"]
 
-_log = logging.getLogger("gwsync.testing.wire")
+# Outside the tree of loggers, and never at DEBUG: websockets would write frames to it,
+# and with them tokens.
+_log = logging.Logger("gwsync.testing.wire", logging.WARNING)
 
 dumps = msgspec.json.Encoder().encode
 _loads = msgspec.json.Decoder().decode
