@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,16 +63,6 @@ def paired(open_to: Open, gateway: Target) -> None:
     """A device that the gateway knows, with its token on disk."""
     with open_to(gateway) as connection:
         connection.connect(timeout=30)
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, state_dir: str) -> pytest.MonkeyPatch:
-    """For connections that find their gateway; of the user's own settings none is left."""
-    for name in list(os.environ):
-        if name.startswith(("GWSYNC_", "OPENCLAW_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("GWSYNC_STATE_DIR", state_dir)
-    return monkeypatch
 
 
 @pytest.fixture

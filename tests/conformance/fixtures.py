@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,13 @@ def counter(gateway: Target) -> Iterator[Counter]:
     """A way to the gateway on which connections are counted."""
     with Counter(gateway.url) as counting:
         yield counting
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, state_dir: str) -> pytest.MonkeyPatch:
+    """For connections that find their gateway; of the user's own settings none is left."""
+    for name in list(os.environ):
+        if name.startswith(("GWSYNC_", "OPENCLAW_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GWSYNC_STATE_DIR", state_dir)
+    return monkeypatch
