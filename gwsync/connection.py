@@ -389,7 +389,7 @@ def _exit() -> None:
     for supervisor in supervisors:
         supervisor.close(countdown)
     if supervisors:
-        waiter.wait(limits.EXIT_TIMEOUT_S / 2)
+        waiter.wait(limits.EXIT_LEAVE_S)
 
 
 after_fork_in_child(_forked)

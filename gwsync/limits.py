@@ -42,7 +42,8 @@ SILENT_TICKS = 2  # the official client's rule
 STABLE_AFTER_S = 10.0  # a link that lived this long resets the backoff
 CLOSE_TIMEOUT_S = 1.0  # the socket is gone within this
 DRAIN_TIMEOUT_S = 5.0  # close() waits this long for callbacks
-EXIT_TIMEOUT_S = 1.0  # how long the exit hook waits for the hub thread
+EXIT_LEAVE_S = 0.5  # for close frames and greenlets at interpreter exit
+EXIT_TIMEOUT_S = 5.0  # to join the hub thread: milliseconds, but one left alive crashes the exit
 EXIT_STAY_S = 5.0  # a daemon thread woken by the exit; the interpreter is gone long before
 RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 0.1, 60.0
 

@@ -103,7 +103,7 @@ class HubThread:
         ready.notify()
         try:
             self._stop.wait()
-            self._greenlets.kill(timeout=limits.EXIT_TIMEOUT_S / 2)
+            self._greenlets.kill(timeout=limits.EXIT_LEAVE_S)
         finally:
             self._async.stop()
             self._async.close()
