@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+_SLACK = 3 if os.environ.get("CI") == "true" else 1
+
 T = TypeVar("T")
 P = TypeVar("P", bound="Program")
 
@@ -278,7 +280,12 @@ class Script(Program):
 
 @contextlib.contextmanager
 def elapsed_below(limit: float, what: str) -> Iterator[None]:
-    """Fail when the block takes longer."""
+    """Fail when the block takes longer, in seconds of a machine that has nothing else to do.
+
+    These bounds tell "at once" from "when a timeout ended it", so where several suites share
+    two cores they may be wider; benchmarks measure speed.
+    """
+    limit *= _SLACK
     began = time.monotonic()
     yield
     took = time.monotonic() - began
