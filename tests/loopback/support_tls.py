@@ -65,7 +65,15 @@ class Authority:
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False
             )
-            .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), False)
+            .add_extension(
+                x509.ExtendedKeyUsage(
+                    [
+                        x509.oid.ExtendedKeyUsageOID.SERVER_AUTH,
+                        x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH,
+                    ]
+                ),
+                False,
+            )
             .sign(self._key, hashes.SHA256())
         )
         path = self._directory / f"{certificate.serial_number}.pem"
@@ -91,11 +99,20 @@ class Terminator:
     """TLS in front of the bench's gateway: what came in plain, and which names were asked for."""
 
     def __init__(
-        self, bench: Bench, pem: str, *, highest: ssl.TLSVersion | None = None, **options: Any
+        self,
+        bench: Bench,
+        pem: str,
+        *,
+        highest: ssl.TLSVersion | None = None,
+        clients_of: str | None = None,
+        **options: Any,
     ) -> None:
         self._upstream = bench.gateway.port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(pem)
+        if clients_of is not None:  # only clients with a certificate of this authority
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(clients_of)
         if highest is not None:
             self._context.minimum_version = ssl.TLSVersion.TLSv1
             self._context.maximum_version = highest
