@@ -8,8 +8,6 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +18,6 @@ from gwsync.testing import GatewayRefusal
 from loopback.support import Bench, error_of, until_closed
 
 KEYED = {"message": "hello", "idempotencyKey": "k1", "sessionKey": "main"}
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,12 +14,6 @@ import pytest
 import gwsync
 from conformance.tools import Log, elapsed_below, eventually
 from loopback.support import FAST, Bench, is_event, is_state, shown, until_closed
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 @pytest.fixture

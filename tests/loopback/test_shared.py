@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,12 +10,6 @@ import gwsync
 from conformance.tools import Threads, eventually
 from gwsync import process
 from loopback.support import Bench
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,6 @@ from loopback.support import WAIT_S, Bench, answers, error_of, http, reset, unti
 from loopback.support_tls import Authority, Terminator
 
 CANARY = "canary-0123456789-token"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,6 @@ from loopback.support import WAIT_S, Bench, error_of
 from loopback.support_tls import Authority, Terminator
 
 CANARY = "canary-0123456789-token"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 @pytest.fixture
