@@ -134,7 +134,7 @@ def demand(
 def _unconnected(supervisor: Supervisor) -> GatewayError:
     """Why there is no link yet: the newest failure, or the stage that is under way."""
     stage = supervisor.stage
-    if supervisor.last_error is not None and stage is None:
+    if supervisor.last_error is not None:
         return supervisor.last_error
     if stage is not None:
         return DialTimeout(f"{stage} is under way", stage=stage, trace=supervisor.trace)

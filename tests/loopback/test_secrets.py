@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 import gwsync
+from conformance.tools import eventually
 from gwsync.testing import LocalGateway
 
 CANARY = "c4n4ry-t0k3n/+=" + "x" * 20
@@ -47,7 +48,7 @@ def test_no_secret_is_shown_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFi
             with pytest.raises(gwsync.GatewayError) as no_such:
                 connection.request("no.such", {"a": 1})
             gateway.drop()
-            connection.request("health", timeout=20)
+            eventually(lambda: connection.status().reconnects, "it came back", 20)
             gateway.change_token(CANARY + "2")
             with pytest.raises(gwsync.GatewayError) as changed:
                 connection.wait(20)
