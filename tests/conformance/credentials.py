@@ -251,6 +251,7 @@ def test_a_gateway_that_dies_and_returns_with_another_token(
     environment.setenv("OPENCLAW_CONFIG_PATH", str(gateway.config_path))
     environment.setenv("OPENCLAW_GATEWAY_PORT", counter.url.rpartition(":")[2])
     connection, log = open_to(None), Log()
+    connection.configure(reconnect=gwsync.ReconnectPolicy(max=1.0))
     connection.subscribe(log)
     first = log.wait(lambda push: isinstance(push, gwsync.Snapshot), "the snapshot")
     tokens.remove()  # nor does the device's own token help: over wss it is not tried

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from real.install import DEFAULT_VERSION
-from real.runner import FACTS, RealGateway
+from real.runner import RealGateway, facts_of
 
 RUNNING: list[RealGateway] = []
 
@@ -23,7 +23,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "GWSYNC_REAL_GATEWAY_VERSION" in os.environ:  # that one only
         releases = (DEFAULT_VERSION,)
     fact = getattr(metafunc.function, "only_if", None)
-    wanted = [one for one in releases if fact is None or getattr(FACTS[one], fact)]
+    wanted = [one for one in releases if fact is None or getattr(facts_of(one), fact)]
     # "session" makes pytest order the tests by release: each gateway is started once
     metafunc.parametrize("release", wanted, indirect=True, scope="session")
 

@@ -33,7 +33,7 @@ from typing import Any, Literal
 from conformance.target import Facts
 
 from .bare import BareClient
-from .install import DEFAULT_VERSION, Installed, ensure, release
+from .install import DEFAULT_VERSION, RELEASES, Installed, ensure, release
 from .stub_llm import MODEL, StubLLM
 
 Auth = Literal["token", "password", "none"]
@@ -60,6 +60,11 @@ FACTS = {
         scope_refusal="INVALID_REQUEST",
     ),
 }
+
+
+def facts_of(version: str) -> Facts:
+    """How a release differs from others; one that nobody looked at is as the newest."""
+    return FACTS.get(version, FACTS[RELEASES[0]])
 
 
 class GatewayFailed(Exception):
@@ -98,8 +103,8 @@ class RealGateway:
 
     @property
     def facts(self) -> Facts:
-        """How its release differs from others; one that nobody looked at is as the newest."""
-        return FACTS.get(self.version, Facts())
+        """How its release differs from others."""
+        return facts_of(self.version)
 
     @property
     def directory(self) -> Path:
