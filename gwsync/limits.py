@@ -42,6 +42,7 @@ SILENT_TICKS = 2  # the official client's rule
 STABLE_AFTER_S = 10.0  # a link that lived this long resets the backoff
 CLOSE_TIMEOUT_S = 1.0  # the socket is gone within this
 DRAIN_TIMEOUT_S = 5.0  # close() waits this long for callbacks
+SIGNAL_CHECK_S = 0.3  # how long the main thread may overlook a Ctrl-C; gevent uses the same
 EXIT_LEAVE_S = 0.5  # for close frames and greenlets at interpreter exit
 EXIT_TIMEOUT_S = 5.0  # to join the hub thread: milliseconds, but one left alive crashes the exit
 EXIT_STAY_S = 5.0  # a daemon thread woken by the exit; the interpreter is gone long before

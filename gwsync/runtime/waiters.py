@@ -13,6 +13,9 @@ A waiter is used once: any thread calls :meth:`notify`, its owner calls
 from __future__ import annotations
 
 import contextlib
+import math
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -45,9 +48,27 @@ class ThreadWaiter:
 
     def wait(self, timeout: float | None = None) -> bool:
         """True when notified, False when ``timeout`` seconds passed first."""
-        notified = self._lock.acquire(True, -1 if timeout is None else max(timeout, 0.0))
+        if get_ident() == threading.main_thread().ident:
+            notified = self._wait_in_slices(timeout)
+        else:
+            limit = -1 if timeout is None else max(timeout, 0.0)
+            notified = bool(self._lock.acquire(True, limit))
         stay_at_exit()
-        return bool(notified)
+        return notified
+
+    def _wait_in_slices(self, timeout: float | None) -> bool:
+        """The main thread's wait: it is the one that Ctrl-C must reach.
+
+        A signal that comes between Python's last look at them and the wait for the lock
+        does not end that wait; it is seen when the slice is over.
+        """
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            left = max(end - time.monotonic(), 0.0)
+            if self._lock.acquire(True, min(left, limits.SIGNAL_CHECK_S)):
+                return True
+            if left <= limits.SIGNAL_CHECK_S:
+                return False
 
 
 class _Exit:

@@ -297,6 +297,7 @@ def test_many_blocked_callbacks_stop_nobody_else(
         assert gate.entered.wait(5)
     log = Log()
     connection.subscribe(log)
+    connection.request("health")  # the subscription is there, not only on its way
     bench.gateway.push("demo")
     log.wait(lambda push: is_event(push, "demo"), "the event", timeout=5)
     for gate in gates:
@@ -380,6 +381,7 @@ def test_even_what_stops_a_thread_costs_only_that_push(
 def test_a_callback_may_ask_the_gateway(bench: Bench, connection: gwsync.Connection) -> None:
     log = Log()
     connection.subscribe(lambda push: log(connection.request("health")["ok"]), "demo")
+    connection.request("health")  # the subscription is there, not only on its way
     bench.gateway.push("demo", 1)
     log.wait(lambda answer: answer is True, "an answer", timeout=5)
     log.wait(lambda answer: answer is True, "another", after=0, timeout=5)

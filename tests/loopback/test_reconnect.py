@@ -282,6 +282,7 @@ def test_a_close_frame_is_a_lost_link(
 ) -> None:
     log = Log()
     connection.subscribe(log, "demo")
+    log.wait(lambda push: push.name == "snapshot", "it is subscribed")
     bench.gateway.close_all(code, "why \u2603")
     index = log.wait(lambda push: is_state(push, "waiting"), "it waits", timeout=5)
     assert str(code) in log.pushes[index].reason
@@ -357,6 +358,7 @@ def test_connect_tries_again_and_succeeds_when_the_gateway_was_fixed(bench: Benc
     bench.gateway.change_token("the-new-token")
     assert connection.connect().protocol == 4
     assert connection.request("health")["ok"] is True
+    log.wait(lambda push: push.name == "snapshot", "the snapshot")
     assert [shown(push) for push in log.pushes] == ["parked", "parked", "connected", "snapshot"]
 
 

@@ -9,6 +9,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from gwsync import limits
 from gwsync.runtime import waiters
 from gwsync.runtime.native import get_ident
 from gwsync.runtime.waiters import Countdown, GreenletWaiter, ThreadWaiter, make_waiter
@@ -198,3 +199,29 @@ def test_at_exit_a_woken_thread_stays_and_the_exiting_one_goes_on(
     woken()
     assert took[0] >= 0.2
     assert took[1] < 0.2
+
+
+class Deaf:
+    """A lock that nobody releases before its ``deaf`` waits are over."""
+
+    def __init__(self, deaf: int) -> None:
+        self.waits: list[float] = []
+        self._deaf = deaf
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        self.waits.append(timeout)
+        return len(self.waits) > self._deaf
+
+
+def test_the_main_thread_looks_for_signals_while_it_waits() -> None:
+    waiter = ThreadWaiter()
+    lock = waiter._lock = Deaf(4)
+    assert waiter.wait() is True
+    assert lock.waits == [limits.SIGNAL_CHECK_S] * 5
+
+
+def test_other_threads_wait_in_one_go() -> None:
+    waiter = ThreadWaiter()
+    lock = waiter._lock = Deaf(0)
+    in_native_thread(waiter.wait)
+    assert lock.waits == [-1]
