@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import json
 import re
 from collections.abc import Iterator
@@ -165,8 +166,17 @@ def test_the_token_that_the_gateway_issued_to_this_device_is_enough(
 
 
 def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
+    # No name server is asked: in the command's process every name is unknown.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\n"
+        "def getaddrinfo(*arguments, **options):\n"
+        "    raise socket.gaierror(socket.EAI_NONAME, 'Name or service not known')\n"
+        "socket.getaddrinfo = getaddrinfo\n"
+    )
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     url = "ws://gwsync-no-such-host.local"
-    done = run("status", "--url", url, env={"GWSYNC_STATE_DIR": str(tmp_path)})
+    env = {"GWSYNC_STATE_DIR": str(tmp_path / "state"), "PYTHONPATH": path}
+    done = run("status", "--url", url, env=env)
     assert done.returncode == 3
     assert "resolve   FAILED" in done.stdout
     assert "gwsync-no-such-host.local" in done.stderr

@@ -47,6 +47,7 @@ def queued(connection: gwsync.Connection, count: int) -> None:
 # -- before any connection -----------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unknown_names")
 @pytest.mark.parametrize("how", ["refused", "silent", "unresolved", "parked"])
 def test_subscribing_before_a_connection_neither_blocks_nor_raises(bench: Bench, how: str) -> None:
     url = {
