@@ -163,8 +163,8 @@ def get_hub_thread() -> HubThread:
 
 
 def at_exit(hook: Callable[[], None]) -> None:
-    """Run ``hook`` before the hub thread is stopped at interpreter exit."""
-    _at_exit.append(hook)
+    """Run ``hook`` before the hub thread is stopped at interpreter exit; the newest first."""
+    _at_exit.insert(0, hook)
 
 
 def after_fork_in_child(hook: Callable[[], None]) -> None:

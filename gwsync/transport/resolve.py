@@ -112,7 +112,8 @@ def _lookup(hub: HubThread, family: int, host: str) -> AsyncResult[list[str]]:
     if result is None:
         if len(_lookups) >= limits.LOOKUP_THREADS:
             raise OSError("too many name lookups hang already")
-        result = offload.start(hub, _addresses, family, host)
+        # libc may hold the thread for long, and it is nothing but C.
+        result = offload.start(hub, _addresses, family, host, disposable=True)
         _lookups[key] = result
         result.rawlink(lambda _: _lookups.pop(key, None))
     return result

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from gwsync.transport import resolve
-
-from .support import Bench
+from loopback.support import Bench
 
 
 @pytest.fixture

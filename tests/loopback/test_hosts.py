@@ -229,6 +229,25 @@ gwsync.subscribe(lambda push: None)
         assert clean(bench, source) == []
 
 
+def test_the_exit_waits_for_files_that_are_being_read(bench: Bench) -> None:
+    """Killed inside cryptography's import, the thread that loads the key aborts the process."""
+    source = """
+import atexit, threading
+from gwsync.runtime import offload
+from gwsync.runtime.hub import get_hub_thread
+began, exiting = threading.Event(), threading.Event()
+atexit.register(exiting.set)  # runs before gwsync's own
+def job():
+    began.set()
+    exiting.wait(10)
+    print("done", flush=True)
+hub = get_hub_thread()
+hub.call_soon(offload.start, hub, job)
+began.wait(10)
+"""
+    assert clean(bench, source) == ["done"]
+
+
 # -- gevent -------------------------------------------------------------------------------
 
 
