@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from . import endpoint, limits
+from . import discovery, endpoint, limits
 from .errors import ConfigError
 
 
@@ -189,8 +189,6 @@ class Config:
                 f"there is no setting named {', '.join(unknown)}",
                 hint=f"the settings are {', '.join(sorted(settings))}",
             )
-        from . import discovery  # only where something is to be found
-
         found = discovery.discover(given, _same_gateway)
         sources = dict.fromkeys(settings, "default")
         sources |= found.sources

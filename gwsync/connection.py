@@ -1,8 +1,7 @@
 """Connection: the object users hold, life across links, every method blocking.
 
 A thread waits on a native lock, a greenlet is parked; the connection itself lives
-on gwsync's own hub thread either way. Nothing starts before the first use, and what
-makes a connection is imported then, too: it is half of the import's cost.
+on gwsync's own hub thread either way. Nothing starts before the first use.
 """
 
 from __future__ import annotations
@@ -13,21 +12,26 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from . import limits
 from .config import UNSET, Config, Unset, checked_timeout
-from .errors import ConfigError, ConnectionClosed, GatewayError
-from .runtime.hub import get_hub_thread
+from .errors import (
+    ConfigError,
+    ConnectionClosed,
+    GatewayError,
+)
+from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
 from .runtime.native import allocate_lock
-from .runtime.waiters import Countdown, make_waiter
+from .runtime.waiters import Countdown, ThreadWaiter, make_waiter
+from .session import exchange
 from .session.queues import EndWatcher, Queue, Subscriptions
+from .session.report import report
 from .session.subscriptions import PushStream, Subscription
+from .session.supervisor import Supervisor
+from .transport.dial import Dial
+from .transport.dial import dial as direct_dial
 from .values import Hello, Status
-
-if TYPE_CHECKING:
-    from .session.supervisor import Supervisor
-    from .transport.dial import Dial
 
 Callback = TypeVar("Callback", bound=Callable[[Any], object])
 
@@ -39,7 +43,7 @@ class Connection:
     first use. ``dial``: replaces the dial in tests. A context manager that closes.
     """
 
-    def __init__(self, config: Config | None = None, *, dial: Dial | None = None) -> None:
+    def __init__(self, config: Config | None = None, *, dial: Dial = direct_dial) -> None:
         if config is not None and not isinstance(config, Config):
             raise ConfigError(
                 f"config must be a gwsync.Config, not {type(config).__name__}",
@@ -53,7 +57,7 @@ class Connection:
         self._supervisor: Supervisor | None = None
         self._closed = False
         self._survives_fork = False  # subscriptions go on in a forked child: the shared one
-        connections.add(self)
+        _connections.add(self)
 
     # -- opening and closing ------------------------------------------------------------
     def configure(self, /, url: str | None = None, **options: Any) -> None:
@@ -83,8 +87,6 @@ class Connection:
         waited out that long. Ends a parked or closed state. ``timeout`` in seconds;
         by default the config's ``connect_timeout`` bounds each attempt.
         """
-        from .session import exchange
-
         limit = None if isinstance(timeout, Unset) else checked_timeout(timeout)
         patience = checked_timeout(retry_for, "retry_for", zero=True, none=False)
         now = time.monotonic()
@@ -98,8 +100,6 @@ class Connection:
 
         ``timeout`` in seconds, by default the config's ``request_timeout``.
         """
-        from .session import exchange
-
         limit = self._limit(timeout)
         return exchange.demand(self._supervise(), limit, patient=True)
 
@@ -175,8 +175,6 @@ class Connection:
         PayloadTooLarge (before anything is sent). ``error.outcome`` says whether the
         call may have run.
         """
-        from .session import exchange
-
         limit = self._limit(timeout)
         waiter = make_waiter()
         call = exchange.prepare(
@@ -205,8 +203,6 @@ class Connection:
         first error in that order after all have ended, or with ``return_exceptions``
         puts each error in its place.
         """
-        from .session import exchange
-
         limit = self._limit(timeout)
         pairs = list(requests)
         waiter = make_waiter()
@@ -292,8 +288,6 @@ class Connection:
         if supervisor is None:
             url = config.url if config is not None else ""
             return Status(state="closed" if self._closed else "idle", url=url)
-        from .session.report import report
-
         return report(supervisor, closed=self._closed)
 
     def __enter__(self) -> Connection:
@@ -331,9 +325,6 @@ class Connection:
 
     def _supervise(self) -> Supervisor:
         """The supervisor, made on first use. Raises ConnectionClosed after close()."""
-        from .session.supervisor import Supervisor
-        from .transport.dial import dial
-
         config = self._configured()
         with self._lock:
             if self._closed:
@@ -342,7 +333,7 @@ class Connection:
                 )
             hub = get_hub_thread()
             if self._supervisor is None:
-                self._supervisor = Supervisor(config, self._dial or dial, hub, self._subscriptions)
+                self._supervisor = Supervisor(config, self._dial, hub, self._subscriptions)
                 # Weakly: the supervisor must not keep a forgotten connection alive.
                 self._supervisor.rediscover = weakref.WeakMethod(self._rediscover)
             return self._supervisor
@@ -379,5 +370,27 @@ def _nobody() -> None:
     """Nobody waits for that socket to be gone."""
 
 
-connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 _leaked: list[object] = []  # a forked child must not run or collect what it inherited
+
+
+def _forked() -> None:
+    for connection in list(_connections):
+        connection._forget_after_fork()
+
+
+def _exit() -> None:
+    """Take leave of the gateways, briefly, before the hub thread is stopped."""
+    supervisors = [c._supervisor for c in list(_connections) if c._supervisor is not None]
+    # Not make_waiter(): a patched program's greenlets would run on here, and each that
+    # waits for an answer would fail with a traceback in the program's last moment.
+    waiter = ThreadWaiter()
+    countdown = Countdown(len(supervisors), waiter)
+    for supervisor in supervisors:
+        supervisor.close(countdown)
+    if supervisors:
+        waiter.wait(limits.EXIT_LEAVE_S)
+
+
+after_fork_in_child(_forked)
+at_exit(_exit)

@@ -11,11 +11,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from . import limits
-from .connection import Connection, connections
-from .runtime.hub import after_fork_in_child, at_exit
+from .connection import Connection
+from .runtime.hub import after_fork_in_child
 from .runtime.native import allocate_lock
-from .runtime.waiters import Countdown, ThreadWaiter
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,25 +41,9 @@ def shared() -> Connection:
 
 def _forked() -> None:
     _shared.lock = allocate_lock()
-    for connection in list(connections):
-        connection._forget_after_fork()
-
-
-def _exit() -> None:
-    """Take leave of the gateways, briefly, before the hub thread is stopped."""
-    supervisors = [c._supervisor for c in list(connections) if c._supervisor is not None]
-    # Not make_waiter(): a patched program's greenlets would run on here, and each that
-    # waits for an answer would fail with a traceback in the program's last moment.
-    waiter = ThreadWaiter()
-    countdown = Countdown(len(supervisors), waiter)
-    for supervisor in supervisors:
-        supervisor.close(countdown)
-    if supervisors:
-        waiter.wait(limits.EXIT_LEAVE_S)
 
 
 after_fork_in_child(_forked)
-at_exit(_exit)
 
 
 def _delegate(method: Callable[Concatenate[Connection, P], R]) -> Callable[P, R]:

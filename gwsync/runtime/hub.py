@@ -142,7 +142,6 @@ class _Process:
 
 _process = _Process()
 _at_exit: list[Callable[[], None]] = []
-_after_stop: list[Callable[[], None]] = []
 _after_fork: list[Callable[[], None]] = []
 
 
@@ -164,13 +163,8 @@ def get_hub_thread() -> HubThread:
 
 
 def at_exit(hook: Callable[[], None]) -> None:
-    """Run ``hook`` before the hub thread is stopped at interpreter exit."""
-    _at_exit.append(hook)
-
-
-def after_stop(hook: Callable[[], None]) -> None:
-    """Run ``hook`` after the hub thread was stopped at interpreter exit."""
-    _after_stop.append(hook)
+    """Run ``hook`` before the hub thread is stopped at interpreter exit; the newest first."""
+    _at_exit.insert(0, hook)
 
 
 def after_fork_in_child(hook: Callable[[], None]) -> None:
@@ -187,8 +181,6 @@ def _exit() -> None:
         hub, _process.hub = _process.hub, None
     if hub is not None:
         hub.stop()
-    for hook in _after_stop:
-        hook()
 
 
 def _forked() -> None:

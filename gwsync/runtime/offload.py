@@ -14,7 +14,7 @@ from gevent.event import AsyncResult
 
 from .. import limits
 from .dispatch import run_native
-from .hub import HubThread, after_fork_in_child, after_stop
+from .hub import HubThread, after_fork_in_child, at_exit
 from .native import allocate_lock
 from .waiters import ThreadWaiter
 
@@ -62,7 +62,7 @@ def _exit() -> None:
 
 
 after_fork_in_child(_forked)
-after_stop(_exit)
+at_exit(_exit)
 
 
 def start(
