@@ -52,4 +52,3 @@ RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 0.1, 60.0
 MAX_QUEUE = 1000  # pushes held per subscription
 DISPATCH_BATCH = 256  # taken from a queue at once; keeps the lock rare
 WORKER_IDLE_S = 10.0  # an idle callback thread leaves after this
-SLOW_CALLBACK_S = 5.0

@@ -10,7 +10,7 @@ from .. import limits
 
 
 class Liveness:
-    """Told when something was heard; says when silence becomes death."""
+    """Told when something was heard; ``deadline`` is when silence becomes death."""
 
     __slots__ = ("_heard", "limit_s")
 
@@ -24,6 +24,3 @@ class Liveness:
     @property
     def deadline(self) -> float:
         return self._heard + self.limit_s
-
-    def is_dead(self, now: float) -> bool:
-        return now >= self.deadline

@@ -10,15 +10,12 @@ from gwsync.protocol.liveness import Liveness
 def test_a_link_dies_of_two_silent_ticks() -> None:
     life = Liveness(100.0, 30.0)
     assert life.deadline == 160.0
-    assert not life.is_dead(159.9)
-    assert life.is_dead(160.0)
 
 
 def test_whatever_is_heard_starts_the_count_again() -> None:
     life = Liveness(100.0, 30.0)
     life.heard(150.0)
     assert life.deadline == 210.0
-    assert not life.is_dead(160.0)
 
 
 @pytest.mark.parametrize(
