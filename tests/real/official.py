@@ -28,7 +28,9 @@ const client = new GatewayClient({
     say("health", await client.request("health"));
   },
 });
-process.on("SIGINT", () => client.stop());
+// Without the timer the program ends by itself once the client has given up for good.
+const alive = setInterval(() => {}, 60_000);
+process.on("SIGINT", () => { clearInterval(alive); client.stop(); });
 client.start();
 """
 
