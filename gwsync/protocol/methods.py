@@ -6,6 +6,36 @@ Source: the gateway's own schema (``methods`` and the ``*Params`` definitions) b
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+
+class Subscribes(NamedTuple):
+    """How a call that makes the gateway push to this connection is told from others, and ended."""
+
+    undone_by: str | None
+    key: tuple[str, ...]
+
+
+# These register the connection with the gateway, which forgets it with the socket: after a
+# reconnect each must be sent again, or its events just stay away. One registration per method and
+# values of ``key`` (params; () means one per connection); the same call again replaces the former,
+# with its other params (``includeApprovals``, ``sessionKeys``, ``visible``). ``undone_by`` takes
+# the same ``key`` and ends it; where it is None only the end of the connection does, or the call
+# itself with an empty list or False.
+# Source: what the gateway tears down by connection id when a socket closes, release 2026.9.6, with
+# sessions.unsubscribe of earlier ones. Not here:
+# * push.web.subscribe: a browser's web-push address, which outlives all connections.
+# * terminal.attach: taken again by itself, it would take the terminal from whoever has it by now.
+# * chat.startup without a sessionKey: subscribes as sessions.subscribe does, but answers a history.
+# * agent and chat.send: the connection that started a run gets its tool events; not to be renewed.
+SUBSCRIBES: dict[str, Subscribes] = {
+    "controlUi.sessionPullRequests.subscribe": Subscribes(None, ()),
+    # the gateway has one subscription for "main" and "agent:main:main"; its reply says the latter
+    "sessions.messages.subscribe": Subscribes("sessions.messages.unsubscribe", ("key", "agentId")),
+    "sessions.observer.visibility": Subscribes(None, ()),  # whether the observer works for us
+    "sessions.subscribe": Subscribes("sessions.unsubscribe", ()),  # unknown to 2026.9.6
+    "sessions.viewers.set": Subscribes(None, ()),  # which sessions others see us look at
+}
 # Their params require an idempotencyKey; gwsync makes one where the caller gave none.
 WANTS_IDEMPOTENCY_KEY = frozenset(
     {
