@@ -7,9 +7,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import pytest
+
 from loopback.support import Bench
 
 PATCH = "from gevent import monkey; monkey.patch_all()\n"
+IGNORE = ("-W", "ignore::DeprecationWarning")  # 3.12 warns of any fork with threads
+BOTH = pytest.mark.parametrize("patch", ["", PATCH], ids=["plain", "patched"])
+unix_only = pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGINT are Unix's")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The hosts gwsync must live in, each a program of its own."""
