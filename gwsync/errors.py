@@ -9,6 +9,7 @@ of gwsync still catches the right thing::
     +- ConfigError(ValueError)          before any I/O
     +- DialError(ConnectionError)       .stage .trace
     |  +- ResolveError  TcpError  TlsError  UpgradeError(.status)
+    |  |                                   +- UnsoundUpgrade(ProtocolError)
     |  +- DialTimeout(TimeoutError)     .stage says where the time went
     +- HandshakeError(.code .details)
     |  +- AuthError  PairingRequired(.request_id .approve_command)
@@ -249,6 +250,10 @@ class ConnectionLost(GatewayError, ConnectionError):
 
 class ProtocolError(GatewayError):
     """The gateway sent something that the protocol does not allow."""
+
+
+class UnsoundUpgrade(UpgradeError, ProtocolError):
+    """The answer to the upgrade breaks HTTP or RFC 6455, or is over a limit."""
 
 
 class ConnectionClosed(GatewayError):

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import gevent
 
+from .. import limits
 from ..config import Config
 from ..errors import AuthError, ConnectionLost, HandshakeError
 from ..identity import TokenStore, default_state_dir, load_identity
 from ..protocol.conversation import Conversation, Step
 from ..protocol.handshake import Accepted, Credentials, Handshake
+from ..protocol.refusals import printable
 from ..runtime import offload
 from ..runtime.hub import HubThread
 from ..transport.deadline import Deadline
@@ -24,6 +26,7 @@ from ..values import Push
 from ..version import VERSION
 
 log = logging.getLogger("gwsync.session")
+_SIGNATURE_EXPIRED = "DEVICE_AUTH_SIGNATURE_EXPIRED"
 FLUSH_S = 0.25  # for a close frame to leave; the socket must be gone within 1 s
 
 
@@ -40,8 +43,8 @@ class Opened:
 def attempt(config: Config, dial: Dial, hub: HubThread, tracer: Tracer) -> Opened:
     """Dial and shake hands. Raises DialError or HandshakeError; then nothing stays open.
 
-    Refused credentials get at most one second chance, with a device token that is on
-    disk (PROTOCOL.md 3); all of it within the one deadline.
+    Refused credentials get at most one second chance (PROTOCOL.md 3), with a device token
+    that is on disk, or with a fresh signature; all of it within the one deadline.
     """
     deadline = Deadline(config.connect_timeout)
     keys = offload.run(hub, KeyRing, config)
@@ -50,7 +53,7 @@ def attempt(config: Config, dial: Dial, hub: HubThread, tracer: Tracer) -> Opene
     except AuthError as error:
         if not offload.run(hub, keys.second_chance, error.code):
             raise
-        log.info("%s; trying this device's own token once", error.message)
+        log.info("%s; trying once more, with %s", error.message, keys.next_try)
         try:
             return _open(config, dial, hub, tracer, deadline, keys)
         except AuthError as again:
@@ -74,7 +77,8 @@ def _open(
                 link, handshake, deadline.within(config.stage_limit("handshake"))
             )
             hello = accepted.hello
-            note.detail = f"protocol {hello.protocol}, gateway {hello.server_version}"
+            version = printable(hello.server_version, 60)
+            note.detail = f"protocol {hello.protocol}, gateway {version}"
         if accepted.device_token is not None:
             # Waited for: a script may end right after its first answer, and the next
             # one relies on the token.
@@ -95,6 +99,7 @@ class KeyRing:
         self._store = TokenStore(state_dir)
         self._credentials = Credentials(config.token, config.password, config.device_token)
         self._stored: str | None = None  # the token of the store, while it is what we use
+        self.next_try = "this device's own token"
         if not self._credentials.auth():
             self._use_stored()
 
@@ -131,6 +136,9 @@ class KeyRing:
         the shared one was not given explicitly, and only where nobody else can listen.
         """
         config = self._config
+        if code == _SIGNATURE_EXPIRED:  # the gateway's time came with the challenge: a fresh one
+            self.next_try = "a fresh signature"
+            return True
         if self._stored is not None:
             if code != "AUTH_DEVICE_TOKEN_MISMATCH":
                 return False
@@ -147,6 +155,8 @@ def _shake(
     """From the challenge to hello-ok; the step is the one that brought it."""
     now = time.monotonic()
     conversation = Conversation(handshake, now, deadline.remaining())
+    # Refused from a frame's header on, before it is read; a hello-ok has the usual limit.
+    usual, link.max_message = link.max_message, limits.PREAUTH_MESSAGE_BYTES
     while True:
         due = conversation.next_deadline() or now
         try:
@@ -166,6 +176,7 @@ def _shake(
                 retryable=True,
             ) from error
         for frame in step.send:
+            link.max_message = usual
             link.send(frame)
         if step.error is not None:
             link.close(step.close_code)

@@ -2,10 +2,10 @@
 
 websocket-client reads one byte per recv, without any limit on size or total time,
 and trusts the socket for both. So it gets a :class:`_HeadSocket`, which reads the
-whole response head against a byte budget and the deadline, and hands over 101s only:
-any other status is ours to tell. So redirects are not followed (they would dial past
-every rule of ours), and no cookie gets into its jar, which is one for the process. No
-Origin is sent: the gateway answers one by stripping every scope.
+whole response head against a byte budget and the deadline, and hands over sound 101s
+only (:mod:`.answer`): any other status is ours to tell. So redirects are not followed
+(they would dial past every rule of ours), and no cookie gets into its jar, which is
+one for the process. No Origin is sent: the gateway answers one by stripping every scope.
 """
 
 from __future__ import annotations
@@ -18,22 +18,14 @@ import websocket
 
 from .. import limits
 from ..endpoint import Endpoint
-from ..errors import AuthError, DialTimeout, GatewayError, UpgradeError
+from ..errors import DialTimeout, GatewayError, UnsoundUpgrade, UpgradeError
+from .answer import check_switch, refused, status_of
 from .deadline import Deadline
 from .trace import Tracer
 
-_HINTS = {
-    404: "is this the gateway's port, and the right path?",
-    426: "is this the gateway's port?",
-    429: "too many attempts: wait before the next",
-    503: "the gateway is starting or stopping; trying again helps",
-}
-
-
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?!\d)")
-_RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d{1,9}) *\r\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,18}) *\r\n", re.IGNORECASE)
 _SET_COOKIE = re.compile(rb"(?<=\r\n)set-cookie:[^\n]*\n", re.IGNORECASE)
+_KEY = re.compile(rb"\r\nsec-websocket-key: (\S+)\r\n", re.IGNORECASE)
 
 
 def upgrade(
@@ -49,7 +41,7 @@ def upgrade(
 
     The socket is closed if that fails. Raises UpgradeError, AuthError, DialTimeout.
     """
-    head = _HeadSocket(sock, deadline.within(limit_s))
+    head = _HeadSocket(sock, deadline.within(limit_s), tuple(value for _, value in headers))
     client = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
     try:
         with tracer.stage("upgrade", f"GET {endpoint.resource} as {endpoint.host}") as note:
@@ -74,29 +66,11 @@ def upgrade(
                     f"the upgrade to WebSocket failed: {_reason(error)}",
                     hint="is this the gateway's port, and ws:// or wss:// as it should be?",
                 ) from error
-            for name in ("sec-websocket-extensions", "sec-websocket-protocol"):
-                if name in (client.headers or {}):
-                    raise UpgradeError(f"the server agreed to a {name[14:]} that was not offered")
             note.detail = f"HTTP {client.status} after {head.received} bytes"
             return head.leftover
     except BaseException:
         sock.close()
         raise
-
-
-def _refused(status: int, head: bytes, body: bytes) -> GatewayError:
-    text = body[: limits.ERROR_BODY_BYTES].decode("utf-8", "replace")
-    text = " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())[:200]
-    message = f"the server answered HTTP {status}" + (f": {text}" if text else "")
-    if status in (401, 403):
-        return AuthError(message, code=f"HTTP_{status}", hint="it wants other credentials")
-    retry_after = _RETRY_AFTER.search(head)
-    return UpgradeError(
-        message,
-        status=status,
-        retry_after=float(retry_after[1]) if retry_after else None,
-        hint=_HINTS.get(status, "is this the gateway's port?"),
-    )
 
 
 def _reason(error: Exception) -> str:
@@ -110,9 +84,11 @@ def _reason(error: Exception) -> str:
 class _HeadSocket:
     """The socket as websocket-client sees it: it reads the head of a 101, no more."""
 
-    def __init__(self, sock: Any, deadline: Deadline) -> None:
+    def __init__(self, sock: Any, deadline: Deadline, secrets: tuple[str, ...]) -> None:
         self._sock = sock
         self._deadline = deadline
+        self._secrets = secrets  # of ours, which an error page may show again
+        self._sent = b""
         self._head: bytes | None = None
         self.received = 0
         self.leftover = b""
@@ -133,14 +109,16 @@ class _HeadSocket:
             data += more
             end = data.find(b"\r\n\r\n")
             if self.received > limits.UPGRADE_MAX_BYTES:
-                raise UpgradeError(
+                raise UnsoundUpgrade(
                     f"the server's answer is over {limits.UPGRADE_MAX_BYTES} bytes",
                     hint="is this the gateway's port?",
                 )
         head, rest = data[: end + 4], data[end + 4 :]
-        status = _STATUS.match(head)
-        if status is not None and int(status[1]) != 101:
-            raise _refused(int(status[1]), head, self._read_body(head, rest))
+        status = status_of(head)
+        if status != 101:
+            raise refused(status, head, self._read_body(head, rest), self._secrets)
+        key = _KEY.search(self._sent)
+        check_switch(head, key[1] if key else b"")
         self.leftover = rest
         return _SET_COOKIE.sub(b"", head)
 
@@ -162,6 +140,7 @@ class _HeadSocket:
 
     def send(self, data: bytes) -> int:
         self._check()
+        self._sent += data
         self._sock.sendall(data)
         return len(data)
 

@@ -29,6 +29,7 @@ from gwsync.errors import (
     ScopeError,
     TcpError,
     TlsError,
+    UnsoundUpgrade,
     UpgradeError,
 )
 
@@ -39,6 +40,8 @@ EXAMPLES: list[tuple[GatewayError, type[Exception], bool, str | None]] = [
     (TcpError("m"), ConnectionError, True, "not_sent"),
     (TlsError("m"), ConnectionError, True, "not_sent"),
     (UpgradeError("m", status=503), ConnectionError, True, "not_sent"),
+    (UnsoundUpgrade("m"), UpgradeError, True, "not_sent"),
+    (UnsoundUpgrade("m"), ProtocolError, True, "not_sent"),
     (DialTimeout("m", stage="tls"), TimeoutError, True, "not_sent"),
     (HandshakeError("m"), ConnectionError, False, "not_sent"),
     (AuthError("m"), ConnectionError, False, "not_sent"),
