@@ -66,6 +66,32 @@ class ReconnectPolicy:
             seconds = checked_timeout(value, f"reconnect.{name}", zero=True, none=False)
             object.__setattr__(self, name, seconds)
 
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after ``failures`` failed attempts in a row; 0: the link was lost.
+
+        Drawn anew each time, from the module ``random``.
+        """
+        # Not wait_exponential_jitter: it clamps after adding the jitter, and at the cap
+        # all clients of a restarted gateway come back in step.
+        from tenacity import wait_random, wait_random_exponential
+
+        state: Any = _Attempt(max(failures, 1))
+        if failures <= 0:
+            return float(wait_random(0, self.first)(state))
+        later = wait_random_exponential(multiplier=self.multiplier, max=self.max)
+        return float((wait_random(0, self.spread) + later)(state))
+
+    def delays(self, count: int) -> list[float]:
+        """The waits of a link that was lost and stays away for ``count`` attempts."""
+        return [self.delay(failures) for failures in range(count)]
+
+
+class _Attempt:
+    """As much of tenacity's RetryCallState as its wait objects read."""
+
+    def __init__(self, attempt_number: int) -> None:
+        self.attempt_number = attempt_number
+
 
 @dataclass(frozen=True)
 class Config:
@@ -82,7 +108,10 @@ class Config:
     then takes the place of the authorities.
     ``allow_plaintext``: permit ws:// to public hosts. ``headers``: pairs added to
     the upgrade. ``state_dir``: where this machine's device identity lives.
-    ``max_message``: the largest message accepted, in bytes. Raises ConfigError.
+    ``max_message``: the largest message accepted, in bytes. ``ping_interval``: after
+    that many seconds without a byte the link is pinged (None: the gateway's own tick
+    interval, usually 30), and counts as dead if ``ping_timeout`` seconds bring none
+    either. Raises ConfigError.
     """
 
     url: str = endpoint.DEFAULT_URL
@@ -105,6 +134,8 @@ class Config:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     state_dir: str | None = None
     max_message: int = limits.MAX_MESSAGE_BYTES
+    ping_interval: float | None = None
+    ping_timeout: float = limits.PING_TIMEOUT_S
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -127,6 +158,10 @@ class Config:
             checked_timeout(self.connect_timeout, "connect_timeout", none=False),
         )
         put(self, "request_timeout", checked_timeout(self.request_timeout, "request_timeout"))
+        for name in ("ping_interval", "ping_timeout"):
+            value = getattr(self, name)
+            if value is not None or name == "ping_timeout":
+                put(self, name, checked_timeout(value, name, none=False))
         if not isinstance(self.reconnect, ReconnectPolicy):
             raise ConfigError("reconnect must be a ReconnectPolicy")
         put(self, "headers", _headers(self.headers))

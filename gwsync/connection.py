@@ -239,8 +239,9 @@ class Connection:
         has ``.name`` and ``.payload``. Callbacks of one subscription run one after
         another, never on the thread that reads. ``replay``: begin with the latest
         Snapshot. ``max_queue``: pushes held for a slow callback; beyond it ``on_full``
-        drops the oldest (or ``"drop_newest"``), announced as Dropped. Never blocks and
-        never raises a dial error: the connection is made in the background.
+        drops the oldest, announced as Dropped, lets them wait in a backlog
+        (``"block"``), or ends the subscription with a Dropped (``"cancel"``). Never
+        blocks and never raises a dial error: the connection is made in the background.
         """
         subscription = Subscription(
             callback, events, max_queue=max_queue, on_full=on_full, detach=self._detach

@@ -35,10 +35,26 @@ MAX_WAITING_CALLS = 10_000
 MAX_TIMEOUT_S = 365 * 24 * 3600.0  # longer overflows the timers below us
 INVALID_FRAMES_PER_MINUTE = 3  # dropped and counted; one more ends the link
 
+MAX_REFUSED_DELAY_S = 5.0  # between tries of a call that the busy gateway did not take
+FORGOTTEN_SLOT_S = 10.0  # a call given up still holds its place at the gateway that long
+KEY_LIFETIME_S = 240.0  # the gateway remembers idempotency keys for 300 s
+RESTORE_TIMEOUT_S = 5.0  # to make the server-side subscriptions of the last link again
+WRITE_CHUNK_BYTES = 64 * 1024  # written at once; a caller can take back what has its end behind it
+
 # -- life ---------------------------------------------------------------------
 TICK_INTERVAL_S = 30.0  # policy.tickIntervalMs of every release
 MIN_TICK_S, MAX_TICK_S = 1.0, 300.0  # clamp for a nonsensical policy
 SILENT_TICKS = 2  # the official client's rule
+PING_TIMEOUT_S = 10.0  # for the answer to our own ping; ours goes out after one idle tick
+WATCH_EVERY_S = 1.0  # how often a link is looked at, and a sleep of the machine noticed
+JUMP_S = 2.0  # clocks that differ by more: the machine slept, or the process was stopped
+WAKE_TIMEOUT_S = 1.0  # for an answer after a sleep longer than any silence allowed
+PROGRESS_BYTES = 16 * 1024  # of a frame under way count as hearing; a drip does not
+SLOW_CALLBACK_S = 5.0  # a callback that takes longer is named in a warning
+REPEAT_LOG_S = 10.0  # within it, identical log lines beyond the first few are counted only
+REPEAT_LOG_LINES = 5
+PROTOCOL_TRIES = 3  # attempts in a row that break the protocol; then it is not a gateway
+RATE_LIMIT_MAX_S = 900.0  # the gateway locks a client out for 300 s
 STABLE_AFTER_S = 10.0  # a link that lived this long resets the backoff
 CLOSE_TIMEOUT_S = 1.0  # the socket is gone within this
 DRAIN_TIMEOUT_S = 5.0  # close() waits this long for callbacks
@@ -50,5 +66,7 @@ RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 0.1, 60.0
 
 # -- pushes -------------------------------------------------------------------
 MAX_QUEUE = 1000  # pushes held per subscription
+BACKLOG_PUSHES = 100_000  # held for a subscription that must lose nothing (on_full="block")
+BACKLOG_BYTES = 64 * 1024 * 1024  # of their payloads
 DISPATCH_BATCH = 256  # taken from a queue at once; keeps the lock rare
 WORKER_IDLE_S = 10.0  # an idle callback thread leaves after this

@@ -63,6 +63,12 @@ class Event:
         return self._payload
 
     @property
+    def size(self) -> int:
+        """Bytes that the payload takes while nobody has looked at it."""
+        raw = self._raw
+        return len(memoryview(raw)) if raw is not None else 0
+
+    @property
     def text(self) -> str:
         """The words of a chat event: a delta's own, or those of the run's last message.
 

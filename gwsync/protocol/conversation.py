@@ -19,9 +19,10 @@ from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError, P
 from ..values import Binary, Event, Push, decode_json
 from .frames import Response, Unknown, decode, encode_request
 from .handshake import Accepted, Handshake
-from .liveness import Liveness
+from .liveness import Liveness, Verdict
+from .methods import SUBSCRIPTION_METHODS
 from .pending import Call, Pending
-from .refusals import handshake_error, printable, request_error, seconds
+from .refusals import handshake_error, is_busy, printable, request_error, seconds
 from .sequence import Order, Sequence
 from .snapshot import PARTS, SnapshotKeeper
 
@@ -43,6 +44,9 @@ class Step:
 
     send: list[bytes] = field(default_factory=list, repr=False)  # `connect` holds the token
     pushes: list[Push] = field(default_factory=list)
+    refused: list[Call] = field(default_factory=list)  # busy gateway: to be sent again later
+    subscribed: list[Call] = field(default_factory=list)  # answered well, and in SUBSCRIBES
+    ping: bool = False  # send a WebSocket ping
     accepted: Accepted | None = None
     error: GatewayError | None = None  # set: end the link, with `close_code`
     close_code: int = 1000
@@ -56,12 +60,16 @@ class Conversation:
         handshake: Handshake,
         now: float,
         handshake_timeout_s: float = limits.HANDSHAKE_TIMEOUT_S,
+        *,
+        ping_interval_s: float | None = None,
+        ping_timeout_s: float = limits.PING_TIMEOUT_S,
     ) -> None:
         self.state = State.CHALLENGE
         self.restart_expected_s: float | None = None
         self.shutdown_reason: str | None = None
         self.counters = {"late": 0, "unknown": 0, "invalid": 0, "bad_seq": 0, "repeated": 0}
         self._handshake = handshake
+        self._ping_interval_s, self._ping_timeout_s = ping_interval_s, ping_timeout_s
         self.rtt_s: float | None = None
         self._started = now
         self._deadline = now + handshake_timeout_s
@@ -78,6 +86,15 @@ class Conversation:
     @property
     def in_flight(self) -> int:
         return len(self._pending)
+
+    @property
+    def silence_limit_s(self) -> float:
+        """No frame for that long, and nobody is there."""
+        return self._liveness.limit_s if self._liveness else limits.HANDSHAKE_TIMEOUT_S
+
+    def busy(self, now: float) -> int:
+        """How many of our requests the gateway may have before it, forgotten ones too."""
+        return self._pending.busy(now)
 
     def next_deadline(self) -> float | None:
         """When to call :meth:`on_deadline`, or None."""
@@ -102,24 +119,45 @@ class Conversation:
                 ),
             )
         else:
-            silent = ConnectionLost(
-                f"nothing was heard for {self._liveness.limit_s:g} s",
-                close_code=4000,
-                reason="tick timeout",
-            )
-            self._end(step, silent, 4000)
+            self._judge(self._liveness.check(now), step)
         return step
+
+    def received(self, total_bytes: int, now: float) -> None:
+        """So many bytes came on this link so far, whatever they are."""
+        if self._liveness is not None:
+            self._liveness.received(total_bytes, now)
+
+    def woke(self, slept_s: float, now: float) -> Step:
+        """The machine slept or this process stood still: find out what is left of the link."""
+        step = Step()
+        if self._liveness is not None and self.state is State.OPEN:
+            self._judge(self._liveness.woke(slept_s, now), step)
+        return step
+
+    def _judge(self, verdict: Verdict, step: Step) -> None:
+        liveness = self._liveness
+        if verdict is Verdict.PING:
+            step.ping = True
+        elif verdict is not Verdict.ALIVE and liveness is not None:
+            what = f"nothing was heard for {liveness.limit_s:g} s"
+            if verdict is Verdict.UNANSWERED:
+                what = f"the link is dead: no answer to a ping ({self._ping_timeout_s:g} s)"
+            self._end(step, ConnectionLost(what, close_code=4000, reason="tick timeout"), 4000)
 
     def call(self, call: Call, now: float) -> bytes:
         """The request's bytes; from here on it is this conversation's to settle."""
         if self.state is not State.OPEN:
             raise RuntimeError(f"a call in state {self.state.name}")
         call.sent_at = now
+        call.first_sent_at = min(call.first_sent_at, now)
         return encode_request(self._pending.add(call), call.method, call.params)
 
-    def forget(self, call: Call) -> None:
+    def forget(self, call: Call, now: float) -> None:
         """The caller gave up; an answer that still comes is counted and ignored."""
-        self._pending.remove(call)
+        if call.handed:
+            self._pending.give_up(call, now)
+        else:
+            self._pending.remove(call)
 
     def receive(self, frames: Iterable[bytes], now: float) -> Step:
         """A batch of messages from the link, in order."""
@@ -169,7 +207,7 @@ class Conversation:
         except GatewayError as error:
             return self._end(step, error)
         self.state = State.OPEN
-        self._liveness = Liveness(now, accepted.tick_s)
+        self._liveness = Liveness(now, accepted.tick_s, self._ping_interval_s, self._ping_timeout_s)
         self._methods = accepted.hello.methods
         self.snapshot = SnapshotKeeper(accepted.hello)
         step.accepted = accepted
@@ -223,15 +261,23 @@ class Conversation:
             result = request_error(call.method, response.error, self._methods)
             if call.accepted:  # it began, and then failed
                 result.outcome = "maybe"
+            elif is_busy(result):
+                self._pending.remove(call)
+                call.refuse(result)
+                step.refused.append(call)
+                return
         else:
             result = ProtocolError(f"the answer to {call.method} has no valid form")
             result.outcome = "maybe"
         self._pending.remove(call)
         self.rtt_s = now - call.sent_at
+        if response.ok is True and call.method in SUBSCRIPTION_METHODS:
+            step.subscribed.append(call)
         call.settle(result)
 
     def _count_late(self, response: Response, now: float, step: Step) -> None:
         self.counters["late"] += 1
+        self._pending.answered(response.id)
 
     def _count_unknown(self, got: Unknown, now: float, step: Step) -> None:
         self.counters["unknown"] += 1

@@ -36,6 +36,10 @@ SUBSCRIBES: dict[str, Subscribes] = {
     "sessions.subscribe": Subscribes("sessions.unsubscribe", ()),  # unknown to 2026.9.6
     "sessions.viewers.set": Subscribes(None, ()),  # which sessions others see us look at
 }
+# by the call that ends it: the call that made it
+UNSUBSCRIBES = {entry.undone_by: name for name, entry in SUBSCRIBES.items() if entry.undone_by}
+SUBSCRIPTION_METHODS = frozenset(SUBSCRIBES) | frozenset(UNSUBSCRIBES)
+
 # Their params require an idempotencyKey; gwsync makes one where the caller gave none.
 WANTS_IDEMPOTENCY_KEY = frozenset(
     {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from ..errors import GatewayError, Outcome, ProtocolError
+from .. import limits
+from ..errors import GatewayError, Outcome, ProtocolError, RequestError
 from ..values import decode_json
 
 Result = msgspec.Raw | GatewayError
@@ -30,7 +32,11 @@ class Call:
 
     Shared by two threads: the caller, who may give up, and the one that drives the
     conversation. Both races are decided by one atomic operation each: whoever pops
-    the permit decides whether it is sent, whoever fills the slot what it ends with.
+    the permit decides whether its last byte goes out, whoever fills the slot what it
+    ends with.
+
+    ``reads``: it changes nothing, so it may be sent again at any time. ``keyed``: it
+    carries an idempotency key, so the gateway recognises it for a while.
     """
 
     __slots__ = (
@@ -38,10 +44,17 @@ class Call:
         "_permit",
         "_slot",
         "accepted",
+        "deadline",
         "final",
+        "first_sent_at",
+        "handed",
         "id",
+        "keyed",
         "method",
         "params",
+        "reads",
+        "refusal",
+        "refusals",
         "sent_at",
     )
 
@@ -51,24 +64,70 @@ class Call:
         params: bytes,
         *,
         final: bool = False,
+        reads: bool = False,
+        keyed: bool = False,
         done: Callable[[], None] = lambda: None,
     ) -> None:
         self.method = method
         self.params = params
         self.final = final
+        self.reads = reads
+        self.keyed = keyed
         self.accepted = False  # the first of two answers came
         self.id = ""
+        self.deadline = math.inf  # monotonic: when its caller gives up
         self.sent_at = 0.0
+        self.first_sent_at = math.inf
+        self.handed = False  # its last byte reached the kernel, and no answer says it did not run
+        self.refusal: RequestError | None = None  # "busy, try again", if that was the last word
+        self.refusals = 0
         self._done = done
         self._permit = [True]
         self._slot: dict[str, _Ending] = {}
 
+    # -- sending ------------------------------------------------------------------------
     def claim(self) -> bool:
         """Take the right to send it, or to keep it from ever being sent. Once."""
         try:
             return self._permit.pop()
         except IndexError:
             return False
+
+    def hand_over(self) -> None:
+        """The kernel has all of it: from here on it may run."""
+        self.handed = True
+        self.refusal = None
+
+    def may_repeat(self, now: float) -> bool:
+        """Whether sending it again cannot make it run twice."""
+        return self.reads or (self.keyed and now - self.first_sent_at < limits.KEY_LIFETIME_S)
+
+    def release(self) -> None:
+        """It is to be sent again: there is a right to that again."""
+        self.accepted = False
+        if not self._permit:
+            self._permit.append(True)
+
+    def refuse(self, refusal: RequestError) -> None:
+        """The gateway did not take it now; it may be sent again."""
+        self.handed = False
+        self.refusal = refusal
+        self.refusals += 1
+        self.release()
+
+    # -- ending -------------------------------------------------------------------------
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it, as far as anybody here can know, if it ends now."""
+        if self.handed:
+            return "maybe"
+        return "rejected" if self.refusal is not None else "not_sent"
+
+    def fail(self, error: GatewayError) -> bool:
+        """Settle it with ``error``, and what is true of this call in particular."""
+        twin = error.copy()
+        twin.outcome = self.outcome
+        return self.settle(twin)
 
     def settle(self, result: Result) -> bool:
         """Give it its result; False if it has one already, and then nothing changes."""
@@ -82,7 +141,7 @@ class Call:
         unsent = self.claim()
         if not self._end(_GIVEN_UP):
             return None
-        return "not_sent" if unsent else "maybe"
+        return self.outcome if unsent else "maybe"
 
     def _end(self, result: Result) -> bool:
         ending = _Ending(result)
@@ -113,16 +172,31 @@ class Call:
 
 
 class Pending:
-    """The calls sent on one link, by request id."""
+    """The calls sent on one link, by request id.
 
-    __slots__ = ("_calls", "_next")
+    A call that was given up keeps its place for a while: the gateway knows nothing of
+    that, and its queue is what the limit in front of :meth:`busy` is there for.
+    """
+
+    __slots__ = ("_calls", "_forgotten", "_next")
 
     def __init__(self) -> None:
         self._calls: dict[str, Call] = {}
+        self._forgotten: dict[str, float] = {}  # until when; in order, the time is constant
         self._next = 0
 
     def __len__(self) -> int:
         return len(self._calls)
+
+    def busy(self, now: float) -> int:
+        """Requests that the gateway may still have before it."""
+        forgotten = self._forgotten
+        while forgotten:
+            id, until = next(iter(forgotten.items()))
+            if until > now:
+                break
+            del forgotten[id]
+        return len(self._calls) + len(forgotten)
 
     def add(self, call: Call) -> str:
         """Its id on this link; ids are unique per link, which is all the gateway asks."""
@@ -134,10 +208,22 @@ class Pending:
     def find(self, id: Any) -> Call | None:
         return self._calls.get(id) if isinstance(id, str) else None
 
-    def remove(self, call: Call) -> None:
+    def answered(self, id: Any) -> None:
+        """An answer that nobody waits for: its place is free."""
+        if isinstance(id, str):
+            self._forgotten.pop(id, None)
+
+    def remove(self, call: Call) -> bool:
         """Forget it, if it is here: every link gives out the same ids."""
-        if self._calls.get(call.id) is call:
-            del self._calls[call.id]
+        if self._calls.get(call.id) is not call:
+            return False
+        del self._calls[call.id]
+        return True
+
+    def give_up(self, call: Call, now: float) -> None:
+        """Nobody waits for it, but it was sent."""
+        if self.remove(call):
+            self._forgotten[call.id] = now + limits.FORGOTTEN_SLOT_S
 
     def drain(self) -> list[Call]:
         calls = list(self._calls.values())

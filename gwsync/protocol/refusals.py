@@ -179,6 +179,12 @@ def request_error(method: str, error: Any, known_methods: Collection[str] = ()) 
     return missing
 
 
+def is_busy(error: RequestError) -> bool:
+    """Whether the gateway did not take the request now, but would later."""
+    started = _mapping(error.details).get("execution") == "may_have_executed"
+    return error.code == "UNAVAILABLE" and error.retryable and not started
+
+
 def _missing_scope(details: Mapping[str, Any], message: str) -> str | None:
     if details.get("code") == "MISSING_SCOPE" and details.get("missingScope"):
         return printable(details["missingScope"])

@@ -73,9 +73,15 @@ def _open(
     link = dial(config, hub, deadline, tracer)
     try:
         with tracer.stage("handshake", "waiting for the gateway's challenge") as note:
-            conversation, step, accepted = _shake(
-                link, handshake, deadline.within(config.stage_limit("handshake"))
+            limit = deadline.within(config.stage_limit("handshake"))
+            conversation = Conversation(
+                handshake,
+                time.monotonic(),
+                limit.remaining(),
+                ping_interval_s=config.ping_interval,
+                ping_timeout_s=config.ping_timeout,
             )
+            step, accepted = _shake(link, conversation)
             hello = accepted.hello
             version = printable(hello.server_version, 60)
             note.detail = f"protocol {hello.protocol}, gateway {version}"
@@ -149,16 +155,12 @@ class KeyRing:
         return code == "AUTH_TOKEN_MISMATCH" and found and safe and self._use_stored()
 
 
-def _shake(
-    link: Link, handshake: Handshake, deadline: Deadline
-) -> tuple[Conversation, Step, Accepted]:
+def _shake(link: Link, conversation: Conversation) -> tuple[Step, Accepted]:
     """From the challenge to hello-ok; the step is the one that brought it."""
-    now = time.monotonic()
-    conversation = Conversation(handshake, now, deadline.remaining())
     # Refused from a frame's header on, before it is read; a hello-ok has the usual limit.
     usual, link.max_message = link.max_message, limits.PREAUTH_MESSAGE_BYTES
     while True:
-        due = conversation.next_deadline() or now
+        due = conversation.next_deadline() or 0.0
         try:
             with gevent.Timeout(max(due - time.monotonic(), 0.001)):
                 frames = link.receive()
@@ -182,4 +184,4 @@ def _shake(
             link.close(step.close_code)
             raise step.error
         if step.accepted is not None:
-            return conversation, step, step.accepted
+            return step, step.accepted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..errors import (
     RequestTimeout,
 )
 from ..protocol.frames import encode_value
-from ..protocol.methods import WANTS_IDEMPOTENCY_KEY
+from ..protocol.methods import SUBSCRIPTION_METHODS, WANTS_IDEMPOTENCY_KEY
 from ..protocol.pending import Call
 from ..runtime.waiters import Waiter, make_waiter
 from ..values import Hello
@@ -51,6 +52,7 @@ def prepare(
     if params is not None and not isinstance(params, Mapping):
         raise ConfigError(f"params must be a mapping, not {type(params).__name__}")
     fields = dict(params or {})
+    reads = method in SUBSCRIPTION_METHODS
     if idempotency_key is not None:
         fields["idempotencyKey"] = idempotency_key
     elif method in WANTS_IDEMPOTENCY_KEY:
@@ -63,17 +65,22 @@ def prepare(
             size=size,
             limit=max_payload,
         )
-    return Call(method, encoded, final=final, done=done)
+    keyed = fields.get("idempotencyKey") is not None
+    return Call(method, encoded, final=final, reads=reads, keyed=keyed, done=done)
 
 
 def perform(
     supervisor: Supervisor, calls: Sequence[Call], waiter: Waiter, timeout: float | None
-) -> dict[Call, RequestTimeout]:
+) -> dict[Call, GatewayError]:
     """Wait until every call is settled; returns those that were not in time.
 
     Whatever ends the wait early (Ctrl-C, gevent.Timeout, a kill) passes through, and
     the calls are forgotten.
     """
+    if timeout is not None:
+        deadline = time.monotonic() + timeout
+        for call in calls:
+            call.deadline = deadline
     supervisor.submit(calls)
     try:
         waiter.wait(timeout)
@@ -83,21 +90,27 @@ def perform(
         if late:
             supervisor.abandon(late)
     return {
-        call: _timed_out(supervisor, call.method, outcome, timeout or 0.0)
+        call: _timed_out(supervisor, call, outcome, timeout or 0.0)
         for call, outcome in outcomes.items()
         if outcome is not None
     }
 
 
 def _timed_out(
-    supervisor: Supervisor, method: str, outcome: Outcome, timeout: float
-) -> RequestTimeout:
+    supervisor: Supervisor, call: Call, outcome: Outcome, timeout: float
+) -> GatewayError:
+    if outcome == "rejected" and call.refusal is not None:
+        return call.refusal  # its own words say more than "too late"
+    connected = supervisor.link is not None
     if outcome == "maybe":
-        message = f"{method} was sent, but not answered in {timeout:g} s"
-        return RequestTimeout(message, method=method, outcome=outcome)
+        lost = "" if connected else ", the link was lost,"
+        message = f"{call.method} was sent{lost} but not answered in {timeout:g} s"
+    else:
+        message = f"{call.method} could not be sent in {timeout:g} s"
+    if connected:
+        return RequestTimeout(message, method=call.method, outcome=outcome)
     why = _unconnected(supervisor)
-    message = f"{method} could not be sent in {timeout:g} s: {why.message}"
-    error = RequestTimeout(message, method=method, outcome=outcome)
+    error = RequestTimeout(f"{message}: {why.message}", method=call.method, outcome=outcome)
     error.__cause__ = why
     return error
 

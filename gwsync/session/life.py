@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.event import Event
 
-from ..errors import AuthError, ConfigError, GatewayError, TcpError
-from ..protocol.conversation import Conversation, Step
+from .. import limits
+from ..errors import AuthError, ConfigError, ConnectionLost, GatewayError, TcpError
+from ..protocol.conversation import Conversation, State, Step
 from ..runtime import offload
+from ..runtime.clock import SleepWatch
 from ..transport.link import Link
 from ..transport.trace import Tracer
 from .attempt import FLUSH_S, Opened, attempt
 from .policy import Backoff, parks
+from .remembered import restore
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
@@ -110,6 +113,8 @@ class Life:
         self._check()
         if config == supervisor.config:
             return False
+        if config.url != supervisor.config.url:
+            supervisor.moved()
         supervisor.config = config
         return True
 
@@ -119,7 +124,9 @@ class Life:
         self._wake.clear()
         tracer = Tracer(supervisor.config.url)
         supervisor.attempting(tracer)
-        return attempt(supervisor.config, supervisor.counted_dial, supervisor.hub, tracer)
+        opened = attempt(supervisor.config, supervisor.counted_dial, supervisor.hub, tracer)
+        restore(opened, supervisor.remembered)
+        return opened
 
     def _goes_on(self, error: BaseException) -> bool:
         self._check()
@@ -132,38 +139,60 @@ class Life:
     def _run(self, opened: Opened) -> GatewayError:
         """Read until the link ends; returns why it did."""
         link, conversation = opened.link, opened.conversation
-        watch = gevent.spawn(self._watch, conversation)
-        taking_leave = True
+        watch = gevent.spawn(self._watch, link, conversation)
         try:
             self._check()
             self._supervisor.went_up(opened)
             while True:
                 self._apply(link, conversation.receive(link.receive(), time.monotonic()))
         except GatewayError as error:
-            taking_leave = False
+            link.withdraw()
+            # Before calls are settled: nothing that is to be sent again may still leave.
+            link.finish(FLUSH_S if conversation.state is State.ENDED else 0.0)
             return error
         finally:
             watch.kill(block=False)
+            link.withdraw()
             self._supervisor.let_go(link, conversation)
-            if taking_leave:
+            if not link.ended:  # close() or another config, no loss: take leave
                 link.close()
-            link.finish(FLUSH_S)
+                link.finish(FLUSH_S)
 
     def _apply(self, link: Link, step: Step) -> None:
-        supervisor = self._supervisor
-        if step.pushes:
-            supervisor.subscriptions.deliver(step.pushes)
         for frame in step.send:
             link.send(frame)
-        if step.error is not None:
-            link.close(step.close_code)
-            raise step.error
-        supervisor.pump()
+        if step.error is None:
+            self._supervisor.apply(step)
+            return
+        link.withdraw()
+        link.close(step.close_code)
+        self._supervisor.subscriptions.deliver(step.pushes)
+        raise step.error
 
-    def _watch(self, conversation: Conversation) -> None:
-        """Calls the conversation at its deadlines; ends the link when one has passed."""
+    def _watch(self, link: Link, conversation: Conversation) -> None:
+        """Looks after the link while it may be silent; ends it when nobody is there."""
+        sleeps = SleepWatch()
         while (due := conversation.next_deadline()) is not None:
-            gevent.sleep(max(due - time.monotonic(), 0.0))
-            step = conversation.on_deadline(time.monotonic())
-            if step.error is not None:
-                self.greenlet.kill(step.error, block=False)
+            pause = min(max(due - time.monotonic(), 0.0), limits.WATCH_EVERY_S)
+            gevent.sleep(pause)
+            now = time.monotonic()
+            conversation.received(link.bytes_in, now)
+            slept = sleeps.slept_s(pause)
+            step = conversation.woke(slept, now) if slept else conversation.on_deadline(now)
+            if step.ping:
+                link.ping()
+            error = step.error or self._stalled(link, conversation, now)
+            if error is not None:
+                self.greenlet.kill(error, block=False)
+                return
+            self._supervisor.pump()  # a place that a forgotten call held may be free by now
+            self._supervisor.subscriptions.look(now)
+
+    def _stalled(self, link: Link, conversation: Conversation, now: float) -> ConnectionLost | None:
+        """The other side may go on talking and yet take nothing of what we say."""
+        if link.stalled_s(now) < conversation.silence_limit_s:
+            return None
+        return ConnectionLost(
+            f"the gateway took nothing of what was sent for {link.stalled_s(now):.3g} s",
+            reason="send stalled",
+        )

@@ -1,13 +1,8 @@
-"""How long to wait before the next attempt, and which errors end the attempts.
-
-The waits are tenacity's, with the attempt count kept by the supervisor, so that it
-survives the loop. Not ``wait_exponential_jitter``: it clamps after adding the
-jitter, and at the cap all clients of a restarted gateway come back in step.
-"""
+"""How long to wait before the next attempt, and which errors end the attempts."""
 
 from __future__ import annotations
 
-from typing import Any
+import random
 
 from .. import limits
 from ..config import ReconnectPolicy
@@ -18,6 +13,7 @@ from ..errors import (
     GatewayError,
     HandshakeError,
     PairingRequired,
+    ProtocolError,
     ProtocolMismatch,
     ScopeError,
     TlsError,
@@ -30,17 +26,10 @@ _CLOSE_CREDENTIALS_CHANGED = 4001
 
 
 class Backoff:
-    """Delays in seconds by the count of failures since a link was last stable."""
+    """Delays in seconds, by the policy and by what the gateway said."""
 
     def __init__(self, policy: ReconnectPolicy) -> None:
-        from tenacity import wait_random, wait_random_exponential
-
-        self._longest = policy.max
-        self._spread = wait_random(0, policy.spread)
-        self._first = wait_random(0, policy.first)
-        self._later = self._spread + wait_random_exponential(
-            multiplier=policy.multiplier, max=policy.max
-        )
+        self._policy = policy
 
     def delay(
         self, failures: int, error: GatewayError | None = None, restart_in: float | None = None
@@ -50,21 +39,44 @@ class Backoff:
         ``restart_in``: when the gateway said that it will be back; ``error`` may carry
         its own ``retry_after``.
         """
+        policy = self._policy
         announced = restart_in if restart_in is not None else getattr(error, "retry_after", None)
-        state: Any = _Attempt(max(failures, 1))
         if announced is not None:
             low, high = limits.RETRY_AFTER_MIN_S, limits.RETRY_AFTER_MAX_S
-            return min(max(announced, low), high) + float(self._first(state))
-        if isinstance(error, TlsError):  # certificates do get renewed, but not in seconds
-            return self._longest + float(self._spread(state))
-        return float((self._later if failures else self._first)(state))
+            if isinstance(error, AuthError):  # knocking earlier prolongs the lockout
+                high = limits.RATE_LIMIT_MAX_S
+            return min(max(announced, low), high) + policy.delay(0)
+        if needs_a_person(error):
+            return policy.max + random.uniform(0, policy.spread)  # noqa: S311 - spread, not secrecy
+        return policy.delay(failures)
 
 
-class _Attempt:
-    """As much of tenacity's RetryCallState as its wait objects read."""
+class Verdicts:
+    """Which errors end the attempts; some do only when they come again."""
 
-    def __init__(self, attempt_number: int) -> None:
-        self.attempt_number = attempt_number
+    def __init__(self) -> None:
+        self.went_well()
+
+    def went_well(self) -> None:
+        self._locked_out = False
+        self._broken = 0
+
+    def ends(self, error: GatewayError) -> bool:
+        """Whether ``error`` was the last attempt's last word."""
+        if isinstance(error, ProtocolError):
+            self._broken += 1
+            return self._broken >= limits.PROTOCOL_TRIES
+        if isinstance(error, AuthError) and error.code == "AUTH_RATE_LIMITED":
+            again, self._locked_out = self._locked_out, True
+            return again or error.retry_after is None
+        return parks(error)
+
+
+def needs_a_person(error: GatewayError | None) -> bool:
+    """Whether it will last, though not for ever: certificates do get renewed."""
+    if isinstance(error, UpgradeError):
+        return error.status is not None and error.status < 500 and error.status != 429
+    return isinstance(error, TlsError)
 
 
 def parks(error: GatewayError) -> bool:

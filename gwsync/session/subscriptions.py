@@ -47,6 +47,8 @@ class Subscription(Queue):
         self._runner = runner_here()
         self._lane = Lane(self._run_some, self.has_pushes, self._runner.run)
         self._inside: object = None  # the greenlet that is inside the callback
+        self._began: float | None = None  # when the callback under way did
+        self._named = False  # that one was warned of
         self._quiet_until = 0.0
 
     def wake(self) -> None:
@@ -94,7 +96,25 @@ class Subscription(Queue):
             if taken:  # a SystemExit, a kill: it costs that push, not those behind it
                 self.put_back(taken)
 
+    def look(self, now: float) -> None:
+        began = self._began
+        if began is None or self._named or now - began < limits.SLOW_CALLBACK_S:
+            return
+        self._named = True
+        log.warning(
+            "%s has been busy with one push for %.0f s; %d wait behind it",
+            self.name,
+            now - began,
+            len(self._items),
+        )
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.callback, "__qualname__", type(self.callback).__name__))
+
     def _call(self, push: Push) -> None:
+        self._named = False
+        self._began = time.monotonic()
         try:
             self.callback(push)
         except Exception:
@@ -102,8 +122,9 @@ class Subscription(Queue):
             now = time.monotonic()
             if now >= self._quiet_until:
                 self._quiet_until = now + 1
-                name = getattr(self.callback, "__qualname__", "callback")
-                log.exception("%s raised (error %d of this subscription)", name, self.errors)
+                log.exception("%s raised (error %d of this subscription)", self.name, self.errors)
+        finally:
+            self._began = None
 
 
 class _StreamQueue(Queue):

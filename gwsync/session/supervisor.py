@@ -14,8 +14,8 @@ from typing import Any
 
 from .. import limits
 from ..config import Config
-from ..errors import ConnectionClosed, ConnectionLost, GatewayError, Outcome
-from ..protocol.conversation import Conversation
+from ..errors import ConnectionClosed, ConnectionLost, GatewayError
+from ..protocol.conversation import Conversation, Step
 from ..protocol.pending import Call
 from ..runtime.hub import HubThread
 from ..transport.dial import Dial
@@ -24,9 +24,11 @@ from ..transport.trace import Tracer
 from ..values import Hello, Snapshot, State, StateChange, Trace
 from .attempt import Opened
 from .life import Life
-from .policy import is_starting, parks
+from .policy import Verdicts, is_starting
 from .queues import Queue, Subscriptions
-from .waiting import Demand, Waiting, for_unsent
+from .remembered import Remembered
+from .repeats import Repeats
+from .waiting import Demand, Waiting
 
 log = logging.getLogger("gwsync.session")
 _COUNTERS = ("frames_in", "frames_out", "bytes_in", "bytes_out")
@@ -49,6 +51,7 @@ class Supervisor:
         self.sockets_opened = 0
         self.next_attempt_at: float | None = None
         self.last_error: GatewayError | None = None
+        self.remembered = Remembered()  # what the gateway pushes to us because we asked
         self.max_payload = limits.DEFAULT_MAX_PAYLOAD_BYTES
         self._rtt_s: float | None = None  # of the links before the present one
         self.link: Link | None = None
@@ -60,6 +63,8 @@ class Supervisor:
         self._waiting = Waiting()
         self._been_up = False  # under this config
         self._outage_told = False  # one loud log line an outage
+        self._verdicts = Verdicts()
+        self._log = Repeats(log)
         self._life: Life | None = None
         self._ending: Life | None = None  # stopped, and perhaps still closing its socket
         self._totals = dict.fromkeys(_COUNTERS, 0)
@@ -97,7 +102,7 @@ class Supervisor:
     @property
     def pending(self) -> int:
         conversation = self._conversation
-        return len(self._waiting.calls) + (conversation.in_flight if conversation else 0)
+        return len(self._waiting) + (conversation.in_flight if conversation else 0)
 
     @property
     def rtt_s(self) -> float | None:
@@ -124,7 +129,7 @@ class Supervisor:
         refusal = self._refusal()
         if refusal is not None:
             for call in calls:
-                call.settle(for_unsent(refusal))
+                call.fail(refusal)
             return
         self._waiting.enqueue(calls)
         if self.link is not None:
@@ -135,13 +140,14 @@ class Supervisor:
     def _refusal(self) -> GatewayError | None:
         """Why nothing can be asked for now, if so."""
         if self.state == "closed":
-            return closed_error("not_sent")
+            return closed_error()
         return self.last_error if self.state == "parked" else None
 
     def _abandon(self, calls: Sequence[Call]) -> None:
         if self._conversation is not None:
+            now = time.monotonic()
             for call in calls:
-                self._conversation.forget(call)
+                self._conversation.forget(call, now)
         self._waiting.forget_settled()
         self.pump()
 
@@ -151,11 +157,21 @@ class Supervisor:
         if not waiting.calls or conversation is None or link is None:
             return
         now = time.monotonic()
-        while conversation.in_flight < limits.MAX_IN_FLIGHT:
+        for _ in range(limits.MAX_IN_FLIGHT - conversation.busy(now)):
             call = waiting.next_call()
             if call is None:
                 return
-            link.send(conversation.call(call, now))
+            link.send(conversation.call(call, now), call)
+
+    def apply(self, step: Step) -> None:
+        """What the link's frames mean to subscribers and callers."""
+        if step.pushes:
+            self.subscriptions.deliver(step.pushes)
+        for call in step.subscribed:
+            self.remembered.answered(call)
+        for call in step.refused:
+            self._waiting.refused(call, self.pump)
+        self.pump()
 
     def _demand(self, demand: Demand, unpark: bool) -> None:
         if unpark and self.state in ("parked", "closed"):
@@ -233,34 +249,43 @@ class Supervisor:
         self.since = time.monotonic()
         self.last_error = None
         url, version = self.config.url, hello.server_version
-        log.info("connected to %s (gateway %s) at attempt %d", url, version, self.attempts)
+        self._verdicts.went_well()
+        line = "connected to %s (gateway %s) at attempt %d"
+        self._log.write(logging.INFO, line, url, version, self.attempts)
         change = StateChange("connected", attempt=self.attempts)
         self.subscriptions.deliver([change, Snapshot(hello), *opened.pushes])
         self._waiting.satisfy(hello)
         self.pump()
 
     def let_go(self, link: Link, conversation: Conversation) -> None:
-        """The link is over: settle what was sent on it."""
+        """The link is over: what was sent on it is sent again where that is safe, or lost."""
         for counter in _COUNTERS:
             self._totals[counter] += int(getattr(link, counter))
         self._rtt_s = conversation.rtt_s or self._rtt_s
-        if self.link is link:
+        mine = self.link is link  # neither closed nor given another config meanwhile
+        if mine:
             self.link = self._conversation = None
+        again = []
+        now = time.monotonic()
         for call in conversation.lost():
-            if self.state == "closed":
-                call.settle(closed_error("maybe"))
+            unsent = not call.handed and (link.ended or call.claim())
+            if unsent or (mine and call.may_repeat(now)):
+                call.release()
+                again.append(call)
             else:
-                call.settle(
-                    ConnectionLost(
-                        f"the link was lost before {call.method} was answered",
-                        outcome="maybe",
-                        hint="it may have run: look before you repeat it",
-                    )
-                )
+                call.handed = True  # perhaps not all of it, but nobody can take it back
+                call.fail(closed_error() if self.state == "closed" else _lost(call))
+        self._waiting.put_back(again)
+        if self.state == "closed":
+            self._waiting.fail_calls(closed_error())
+        elif not mine:
+            self.pump()  # on the link of the other config, if it is there already
 
     def went_down(self, lost: GatewayError) -> int:
         """The link was lost; returns the failures in a row, for the backoff."""
         self.last_error = lost
+        if isinstance(lost, ConnectionLost) and "slow consumer" in lost.reason:
+            self.subscriptions.blame()
         if time.monotonic() - (self.since or 0.0) >= self.config.reconnect.reset_after:
             self.attempts = 0
         return max(self.attempts - 1, 0)
@@ -268,7 +293,7 @@ class Supervisor:
     def failed(self, error: GatewayError) -> bool:
         """An attempt failed: tell who waits, and say whether there will be another."""
         self.last_error = error
-        if parks(error):
+        if self._verdicts.ends(error):
             self.parked(error)
             return False
         if not is_starting(error):  # a gateway that is starting is waited for
@@ -293,7 +318,7 @@ class Supervisor:
         self.next_attempt_at = time.monotonic() + seconds
         level = logging.DEBUG if self._outage_told else logging.WARNING
         self._outage_told = True
-        log.log(level, "%s; attempt %d in %.1f s", reason, self.attempts + 1, seconds)
+        self._log.write(level, "%s; attempt %d in %.1f s", reason, self.attempts + 1, seconds)
         self.subscriptions.deliver(
             [StateChange("waiting", reason, retry_in=seconds, attempt=self.attempts)]
         )
@@ -318,8 +343,15 @@ class Supervisor:
         self._been_up = self._outage_told = False
         self.attempts = 0
         self.state = "idle"
+        self.moved()
         self._stop_life()
         self._ensure_living()
+
+    def moved(self) -> None:
+        """From here on it may be another gateway: what this one may have run is not repeated."""
+        self._verdicts = Verdicts()
+        lost = "the config changed before an answer came, and another gateway must not run it too"
+        self._waiting.fail_calls(ConnectionLost(lost, hint=_LOOK), which=lambda call: call.handed)
 
     def _close(self, when_closed: Callable[[], None]) -> None:
         if self.state != "closed":
@@ -327,8 +359,10 @@ class Supervisor:
             self.subscriptions.deliver([StateChange("closed", "closed here")])
             self.subscriptions.end(None)
         self.next_attempt_at = None
-        self._waiting.fail_calls(closed_error("not_sent"))
-        self._waiting.fail_demands(closed_error("not_sent"))
+        self.remembered.forget()
+        self._log.flush()
+        self._waiting.fail_calls(closed_error())
+        self._waiting.fail_demands(closed_error())
         self._stop_life()
         if self._ending is None:
             when_closed()
@@ -336,8 +370,15 @@ class Supervisor:
             self._ending.greenlet.link(lambda _: when_closed())
 
 
-def closed_error(outcome: Outcome) -> ConnectionClosed:
+_LOOK = "it may have run: look before you repeat it"
+
+
+def _lost(call: Call) -> ConnectionLost:
+    return ConnectionLost(f"the link was lost before {call.method} was answered", hint=_LOOK)
+
+
+def closed_error() -> ConnectionClosed:
     """What everything ends with after close()."""
     return ConnectionClosed(
-        "the connection was closed", hint="connect() opens it again", outcome=outcome
+        "the connection was closed", hint="connect() opens it again", outcome="not_sent"
     )

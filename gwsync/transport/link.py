@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent.event import Event
@@ -22,6 +22,15 @@ from ..errors import ConnectionLost, GatewayError, ProtocolError
 from ..values import Binary
 
 _TEXT, _BINARY, _CONTINUATION = ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY, ABNF.OPCODE_CONT
+
+
+class Parcel(Protocol):
+    """What is sent, to whoever wants it sent, or not any more."""
+
+    def claim(self) -> bool: ...
+    def hand_over(self) -> None: ...
+    @property
+    def settled(self) -> bool: ...
 
 
 class Link:
@@ -42,7 +51,8 @@ class Link:
         self._fragment_bytes = 0
         self._fragment_opcode = 0
         self._end: GatewayError | None = None  # met behind messages still to be handed out
-        self._outgoing: deque[bytes] = deque()
+        self._outgoing: deque[tuple[bytes, Parcel | None]] = deque()
+        self._blocked_at: float | None = None  # since when the writer makes no progress
         self._wake = Event()
         self._flushed = Event()
         self._flushed.set()
@@ -178,31 +188,94 @@ class Link:
         return ProtocolError(f"the gateway sent {what} (closed with {code})")
 
     # -- writing: the writer greenlet ------------------------------------------------
-    def send(self, message: bytes) -> None:
-        """Queue a text message; never blocks."""
-        self.frames_out += 1
-        self._post(message, _TEXT)
+    def send(self, message: bytes, parcel: Parcel | None = None) -> None:
+        """Queue a text message; never blocks.
 
-    def _post(self, payload: bytes, opcode: int) -> None:
+        ``parcel`` is asked for the right to send it just before its last byte is
+        written, and told when the kernel has that; no right, nothing is sent.
+        """
+        self.frames_out += 1
+        self._post(message, _TEXT, parcel)
+
+    def withdraw(self) -> None:
+        """Take back every message that is not being written yet: it will not be sent here."""
+        self._outgoing = deque((frame, None) for frame, parcel in self._outgoing if not parcel)
+
+    def ping(self) -> None:
+        """Ask the other side for a sign of life; the answer is bytes, no message."""
+        self._post(b"", ABNF.OPCODE_PING)
+
+    def stalled_s(self, now: float) -> float:
+        """How long the other side has taken nothing of what is to be written."""
+        return now - self._blocked_at if self._blocked_at is not None else 0.0
+
+    def _post(self, payload: bytes, opcode: int, parcel: Parcel | None = None) -> None:
         if not self.ended:
-            self._outgoing.append(ABNF.create_frame(payload, opcode).format())
+            self._outgoing.append((ABNF.create_frame(payload, opcode).format(), parcel))
             self._flushed.clear()
             self._wake.set()
 
     def _write(self) -> None:
-        outgoing, wake = self._outgoing, self._wake
+        wake = self._wake
         try:
             while True:
                 wake.wait()
                 wake.clear()
-                while outgoing:
-                    data = b"".join(outgoing) if len(outgoing) > 1 else outgoing[0]
-                    outgoing.clear()
-                    self._sock.sendall(data)
-                    self.bytes_out += len(data)
+                while self._outgoing:
+                    self._write_some()
                 self._flushed.set()
         except OSError:
             self._sock.close()  # the reader sees it and reports; one voice is enough
+
+    def _write_some(self) -> None:
+        """The next frames, as many as fit into one chunk, or one that is longer."""
+        frames: list[bytes] = []
+        ends: list[tuple[int, Parcel]] = []  # where each parcel ends in the stream of bytes
+        size = 0
+        while self._outgoing and size < limits.WRITE_CHUNK_BYTES:
+            frame, parcel = self._outgoing[0]
+            if len(frame) > limits.WRITE_CHUNK_BYTES:
+                if not frames:
+                    self._outgoing.popleft()
+                    self._write_long(frame, parcel)
+                break
+            self._outgoing.popleft()
+            if parcel is not None:
+                if not parcel.claim():
+                    continue
+                ends.append((self.bytes_out + size + len(frame), parcel))
+            frames.append(frame)
+            size += len(frame)
+        try:
+            if frames:
+                self._push(b"".join(frames) if len(frames) > 1 else frames[0])
+        finally:
+            for end, parcel in ends:
+                if end <= self.bytes_out:
+                    parcel.hand_over()
+
+    def _write_long(self, frame: bytes, parcel: Parcel | None) -> None:
+        last = (len(frame) - 1) // limits.WRITE_CHUNK_BYTES * limits.WRITE_CHUNK_BYTES
+        if parcel is not None and parcel.settled:
+            return
+        self._push(frame[:last])
+        if parcel is not None and not parcel.claim():
+            # Its caller was told "not sent", so its end must not follow, nor anything else.
+            raise OSError("a request was given up in the middle of its frame")
+        self._push(frame[last:])
+        if parcel is not None:
+            parcel.hand_over()
+
+    def _push(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                self._blocked_at = time.monotonic()
+                sent = self._sock.send(view)
+                self.bytes_out += sent
+                view = view[sent:]
+        finally:
+            self._blocked_at = None
 
     # -- ending --------------------------------------------------------------------------
     def close(self, code: int = 1000) -> None:

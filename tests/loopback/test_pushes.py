@@ -13,6 +13,7 @@ import pytest
 
 import gwsync
 from conformance.tools import Log, elapsed_below, eventually
+from gwsync import limits
 from loopback.support import FAST, Bench, is_event, is_state, shown, until_closed
 
 
@@ -213,10 +214,11 @@ def test_a_named_filter_lets_every_marker_pass(bench: Bench, connection: gwsync.
 # -- slow callbacks ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("on_full", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("on_full", ["drop_oldest", "block"])
 def test_delivered_and_dropped_are_what_was_pushed(
-    bench: Bench, connection: gwsync.Connection, on_full: str
+    bench: Bench, connection: gwsync.Connection, on_full: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(limits, "BACKLOG_PUSHES", 50)
     gate = Gate()
     connection.subscribe(gate, "demo", max_queue=50, on_full=on_full)
     assert gate.entered.wait(5)  # it holds the snapshot
@@ -242,7 +244,75 @@ def test_delivered_and_dropped_are_what_was_pushed(
     assert at == (1 if on_full == "drop_oldest" else 51)  # where the loss is
 
 
-@pytest.mark.parametrize("on_full", ["drop_oldest", "drop_newest"])
+def test_block_loses_nothing_and_holds_up_nobody_else(
+    bench: Bench, connection: gwsync.Connection
+) -> None:
+    gate, other = Gate(), Log()
+    connection.subscribe(gate, "demo", max_queue=10, on_full="block")
+    connection.subscribe(other, "demo")
+    assert gate.entered.wait(5)
+    bench.gateway.push_many("demo", range(800))
+    connection.request("health")  # the reader reads on
+    other.wait(lambda push: is_event(push, "demo") and push.payload == 799, "the other", timeout=5)
+    assert connection.status().subscriptions[0].dropped == 0
+    gate.open.set()
+    gate.log.wait(lambda push: is_event(push, "demo") and push.payload == 799, "the end", timeout=5)
+    events = [push.payload for push in gate.log.pushes if isinstance(push, gwsync.Event)]
+    assert events == list(range(800))
+
+
+def test_cancel_ends_the_subscription_with_the_loss_announced(
+    bench: Bench, connection: gwsync.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    subscription = connection.subscribe(gate, "demo", max_queue=10, on_full="cancel")
+    stream = connection.pushes("demo", max_queue=10, on_full="cancel", replay=False)
+    assert gate.entered.wait(5)
+    bench.gateway.push_many("demo", range(30))
+    connection.request("health")
+    assert subscription.cancelled
+    assert connection.status().subscriptions == ()
+    bench.gateway.push_many("demo", range(30, 40))
+    connection.request("health")
+    gate.open.set()
+    gate.log.wait(lambda push: isinstance(push, gwsync.Dropped), "the loss", timeout=5)
+    events = [push.payload for push in gate.log.pushes if isinstance(push, gwsync.Event)]
+    assert events == list(range(10))
+    assert gate.log.pushes[-1].count == 20
+    got = list(stream)  # it ends by itself
+    assert [push.payload for push in got[:-1]] == list(range(10))
+    assert isinstance(got[-1], gwsync.Dropped)
+    assert sum("cancelled" in record.getMessage() for record in caplog.records) == 2
+
+
+def test_a_callback_that_does_not_return_is_named_in_a_warning(
+    bench: Bench,
+    connection: gwsync.Connection,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SLOW_CALLBACK_S", 0.2)
+    monkeypatch.setattr(limits, "WATCH_EVERY_S", 0.1)
+    gate = Gate()
+
+    def stuck_in_traffic(push: Any) -> None:
+        gate(push)
+
+    connection.subscribe(stuck_in_traffic, "demo")
+    assert gate.entered.wait(5)
+    bench.gateway.push_many("demo", range(3))
+
+    def warnings() -> list[str]:
+        found = [record.getMessage() for record in caplog.records]
+        return [line for line in found if "stuck_in_traffic has been busy" in line]
+
+    eventually(lambda: bool(warnings()), "a warning", 5)
+    connection.request("health")
+    assert len(warnings()) == 1  # once for each push that takes so long
+    gate.open.set()
+
+
+@pytest.mark.parametrize("on_full", ["drop_oldest", "block"])
 def test_a_flood_over_a_busy_callback_adds_up(
     bench: Bench, connection: gwsync.Connection, on_full: str
 ) -> None:

@@ -44,7 +44,7 @@ def any_push(push: object) -> int:
 
 
 subscription: gwsync.Subscription = gwsync.subscribe(callback, "chat", "agent")
-subscription = gwsync.subscribe(any_push, max_queue=10, on_full="drop_newest", replay=False)
+subscription = gwsync.subscribe(any_push, max_queue=10, on_full="block", replay=False)
 errors: int = subscription.errors
 subscription.close()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gwsync import limits
 from gwsync.protocol.conversation import Conversation, Step
 from gwsync.protocol.handshake import Credentials, Handshake
 from gwsync.protocol.pending import Call
@@ -79,9 +80,18 @@ def hello(**changes: Any) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def new(**changes: Any) -> Conversation:
+def new(
+    ping_interval_s: float | None = None,
+    ping_timeout_s: float = limits.PING_TIMEOUT_S,
+    **changes: Any,
+) -> Conversation:
     """A conversation that waits for the challenge."""
-    return Conversation(handshake(**changes), START)
+    return Conversation(
+        handshake(**changes),
+        START,
+        ping_interval_s=ping_interval_s,
+        ping_timeout_s=ping_timeout_s,
+    )
 
 
 def asked(**changes: Any) -> Conversation:
@@ -91,11 +101,17 @@ def asked(**changes: Any) -> Conversation:
     return talk
 
 
-def opened(**changes: Any) -> Conversation:
-    """A conversation that is open."""
-    talk = asked()
+def open(talk: Conversation, **changes: Any) -> None:
+    """Bring a new conversation as far as that."""
+    talk.receive([challenge()], START)
     step = talk.receive([ok("1", hello(**changes))], START)
     assert step.error is None
+
+
+def opened(**changes: Any) -> Conversation:
+    """A conversation that is open."""
+    talk = new()
+    open(talk, **changes)
     return talk
 
 

@@ -19,7 +19,14 @@ from gwsync.errors import (
     RequestError,
     ScopeError,
 )
-from gwsync.protocol.conversation import _ACTIONS, _MAX_EARLY_EVENTS, Conversation, Kind, State
+from gwsync.protocol.conversation import (
+    _ACTIONS,
+    _MAX_EARLY_EVENTS,
+    Conversation,
+    Kind,
+    State,
+    Step,
+)
 from gwsync.protocol.handshake import Credentials
 from gwsync.protocol.pending import Call
 from gwsync.values import Binary, Event, SeqGap
@@ -213,21 +220,64 @@ def test_frames_of_the_handshake_do_not_put_its_end_off() -> None:
     assert talk.next_deadline() == START + limits.HANDSHAKE_TIMEOUT_S
 
 
-def test_a_silent_link_ends_with_4000_after_two_ticks() -> None:
-    talk = opened(policy={"tickIntervalMs": 15_000})
+def test_an_idle_link_is_asked_after_one_tick_and_ends_after_two() -> None:
+    talk = scene.new(ping_timeout_s=40.0)
+    scene.open(talk, policy={"tickIntervalMs": 15_000})
+    assert talk.silence_limit_s == 30
+    assert talk.next_deadline() == START + 15
+    assert talk.on_deadline(START + 14.9) == Step()
+    assert talk.on_deadline(START + 15) == Step(ping=True)
     assert talk.next_deadline() == START + 30
-    assert talk.on_deadline(START + 29.9).error is None
+    assert talk.on_deadline(START + 29.9) == Step()
     step = talk.on_deadline(START + 30)
     assert isinstance(step.error, ConnectionLost)
     assert (step.error.close_code, step.close_code) == (4000, 4000)
     assert step.error.reason == "tick timeout"
+    assert "nothing was heard for 30 s" in str(step.error)
+
+
+def test_a_ping_without_an_answer_ends_the_link() -> None:
+    talk = scene.new(ping_interval_s=3.0, ping_timeout_s=2.0)
+    scene.open(talk)
+    assert talk.on_deadline(START + 3).ping
+    step = talk.on_deadline(START + 5)
+    assert isinstance(step.error, ConnectionLost)
+    assert "no answer to a ping (2 s)" in str(step.error)
+
+
+def test_a_pong_is_an_answer() -> None:
+    talk = scene.new(ping_interval_s=3.0, ping_timeout_s=2.0)
+    scene.open(talk)
+    assert talk.on_deadline(START + 3).ping
+    talk.received(2, START + 4)
+    assert talk.next_deadline() == START + 7
+    assert talk.on_deadline(START + 5) == Step()
+
+
+def test_after_a_sleep_the_link_is_asked_and_not_condemned() -> None:
+    talk = opened()
+    step = talk.woke(3600.0, START + 3600)
+    assert step == Step(ping=True)
+    assert talk.next_deadline() == START + 3600 + limits.WAKE_TIMEOUT_S
+    step = talk.on_deadline(START + 3600 + limits.WAKE_TIMEOUT_S)
+    assert isinstance(step.error, ConnectionLost)
+
+
+def test_a_sleep_means_nothing_before_the_link_is_open_or_after() -> None:
+    talk = scene.new()
+    assert talk.silence_limit_s == limits.HANDSHAKE_TIMEOUT_S
+    talk.received(100, START)
+    assert talk.woke(3600.0, START) == Step()
+    talk = opened()
+    talk.lost()
+    assert talk.woke(3600.0, START) == Step()
 
 
 def test_whatever_is_heard_keeps_the_link_alive() -> None:
     talk = opened()
     for n in range(1, 4):
         say(talk, event("tick"), at=START + 50 * n)
-        assert talk.next_deadline() == START + 50 * n + 60
+        assert talk.next_deadline() == START + 50 * n + 30
 
 
 def test_an_ended_conversation_has_no_deadline_and_hears_nothing() -> None:
@@ -366,10 +416,67 @@ def test_a_forgotten_call_is_no_longer_in_flight_and_its_answer_is_late() -> Non
     talk = opened()
     asked = call(talk)
     asked.give_up()
-    talk.forget(asked)
+    talk.forget(asked, START)
     assert talk.in_flight == 0
     assert say(talk, ok(asked.id, 1)).error is None
     assert talk.counters["late"] == 1
+
+
+def test_a_forgotten_call_that_was_sent_keeps_its_place_for_a_while() -> None:
+    talk = opened()
+    unsent, first, second = call(talk), call(talk), call(talk)
+    for asked in (first, second):
+        asked.hand_over()
+    for asked in (unsent, first, second):
+        asked.give_up()
+        talk.forget(asked, START)
+    assert (talk.in_flight, talk.busy(START)) == (0, 2)
+    say(talk, ok(first.id, 1))
+    assert talk.busy(START + limits.FORGOTTEN_SLOT_S - 0.1) == 1
+    assert talk.busy(START + limits.FORGOTTEN_SLOT_S) == 0
+
+
+BUSY = {"code": "UNAVAILABLE", "retryable": True}
+
+
+def test_what_a_busy_gateway_did_not_take_is_handed_back() -> None:
+    talk = opened()
+    asked = call(talk)
+    asked.hand_over()
+    step = say(talk, scene.refused(asked.id, **BUSY, retryAfterMs=500))
+    assert step.refused == [asked]
+    assert not asked.settled
+    assert asked.refusal is not None
+    assert (asked.refusal.retry_after, asked.outcome) == (0.5, "rejected")
+    assert asked.claim()  # it may be sent again
+    assert talk.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "UNAVAILABLE"},
+        {"code": "INVALID_REQUEST", "retryable": True},
+        {**BUSY, "details": {"execution": "may_have_executed"}},
+    ],
+    ids=["not retryable", "another code", "it may have run"],
+)
+def test_any_other_refusal_is_the_answer(error: dict[str, Any]) -> None:
+    talk = opened()
+    asked = call(talk)
+    assert say(talk, scene.refused(asked.id, **error)).refused == []
+    assert asked.settled
+
+
+def test_a_server_side_subscription_that_was_made_is_told() -> None:
+    talk = opened()
+    made, refused, other = (
+        call(talk, "sessions.subscribe"),
+        call(talk, "sessions.subscribe"),
+        call(talk),
+    )
+    step = say(talk, ok(made.id, {}), scene.refused(refused.id), ok(other.id, {}))
+    assert step.subscribed == [made]
 
 
 def test_a_call_given_up_but_not_yet_forgotten_stays_unanswered() -> None:
@@ -385,7 +492,7 @@ def test_forgetting_a_call_of_an_older_link_leaves_ours_alone() -> None:
     old, new = opened(), opened()
     theirs, ours = call(old), call(new)
     assert theirs.id == ours.id
-    new.forget(theirs)
+    new.forget(theirs, START)
     say(new, ok(ours.id, "here"))
     assert ours.value() == "here"
 
@@ -483,7 +590,7 @@ def test_a_lost_link_hands_back_the_unanswered_calls_once() -> None:
     answered, waiting, given_up = call(talk), call(talk), call(talk)
     say(talk, ok(answered.id))
     given_up.give_up()
-    talk.forget(given_up)
+    talk.forget(given_up, START)
     assert talk.lost() == [waiting]
     assert talk.lost() == []
     assert talk.state is State.ENDED

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gwsync import limits
 from gwsync.errors import ConnectionLost, GatewayError, ProtocolError, RequestError
 from gwsync.protocol.pending import Call, Pending
 
@@ -175,3 +176,71 @@ def test_draining_gives_every_call_once_in_the_order_sent() -> None:
         pending.add(call)
     assert pending.drain() == calls
     assert pending.drain() == []
+
+
+# -- again ---------------------------------------------------------------------------------
+
+
+def sent(**kinds: bool) -> Call:
+    call = Call("a", b"", **kinds)
+    call.claim()
+    call.first_sent_at = 0.0
+    call.hand_over()
+    return call
+
+
+def test_only_reads_and_keyed_calls_may_be_sent_again() -> None:
+    assert sent(reads=True).may_repeat(1e9)
+    assert sent(keyed=True).may_repeat(limits.KEY_LIFETIME_S - 1)
+    assert not sent(keyed=True).may_repeat(limits.KEY_LIFETIME_S)  # the key is forgotten by then
+    assert not sent().may_repeat(0.0)
+
+
+def test_a_call_to_be_sent_again_may_have_run_whatever_becomes_of_it() -> None:
+    call = sent(reads=True)
+    call.release()
+    call.release()  # one right, however often
+    assert call.outcome == "maybe"
+    assert call.give_up() == "maybe"
+    assert not call.claim()
+
+
+def test_a_call_that_was_refused_did_not_run() -> None:
+    call = sent()
+    refusal = RequestError("busy", retryable=True)
+    call.refuse(refusal)
+    assert (call.outcome, call.refusals) == ("rejected", 1)
+    assert call.give_up() == "rejected"
+
+
+def test_a_call_refused_once_and_sent_again_may_have_run() -> None:
+    call = sent()
+    call.refuse(RequestError("busy"))
+    assert call.claim()
+    call.hand_over()
+    assert (call.outcome, call.refusal) == ("maybe", None)
+
+
+@pytest.mark.parametrize(("call", "outcome"), [(Call("a", b""), "not_sent"), (sent(), "maybe")])
+def test_a_failure_says_what_became_of_this_call(call: Call, outcome: str) -> None:
+    shared = ConnectionLost("gone")
+    assert call.fail(shared)
+    with pytest.raises(ConnectionLost) as caught:
+        call.value()
+    assert caught.value is not shared
+    assert (caught.value.outcome, shared.outcome) == (outcome, None)
+
+
+def test_a_call_given_up_keeps_its_place_until_it_is_answered_or_old() -> None:
+    pending = Pending()
+    calls = [sent(), sent(), sent()]
+    for at, call in enumerate(calls):
+        pending.add(call)
+        pending.give_up(call, float(at))
+    pending.give_up(calls[0], 0.0)  # once is enough
+    assert (len(pending), pending.busy(2.0)) == (0, 3)
+    pending.answered("2")
+    pending.answered(None)
+    assert pending.busy(2.0) == 2
+    assert pending.busy(limits.FORGOTTEN_SLOT_S) == 1
+    assert pending.busy(limits.FORGOTTEN_SLOT_S + 2) == 0

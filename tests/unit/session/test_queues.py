@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gwsync import limits
 from gwsync.session.queues import Queue, Subscriptions
 from gwsync.session.subscriptions import PushStream, Subscription
 from gwsync.values import Dropped, Event, SeqGap, StateChange
@@ -26,12 +27,18 @@ def told(pushes: list[Any]) -> list[Any]:
 steps = st.lists(st.tuples(st.booleans(), st.integers(1, 12)), max_size=30)
 
 
-@given(steps, st.integers(1, 10), st.sampled_from(["drop_oldest", "drop_newest"]))
+def bounded(bound: int, on_full: str) -> Queue:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "BACKLOG_PUSHES", 1)  # so that a backlog has an end in a test
+        return Queue((), bound, on_full)
+
+
+@given(steps, st.integers(1, 10), st.sampled_from(["drop_oldest", "block"]))
 def test_each_push_is_delivered_or_counted_exactly_once(
     steps: list[tuple[bool, int]], bound: int, on_full: str
 ) -> None:
     """In order: a loss stands exactly where the lost ones would have stood."""
-    queue = Queue((), bound, on_full)
+    queue = bounded(bound, on_full)
     offered = 0
     taken: list[Any] = []
     for offer, count in steps:
@@ -55,11 +62,11 @@ def test_each_push_is_delivered_or_counted_exactly_once(
     assert queue.dropped_total == sum(p.count for p in taken if isinstance(p, Dropped))
 
 
-@given(steps, st.integers(1, 10), st.sampled_from(["drop_oldest", "drop_newest"]))
+@given(steps, st.integers(1, 10), st.sampled_from(["drop_oldest", "block"]))
 def test_what_is_put_back_keeps_its_place(
     steps: list[tuple[bool, int]], bound: int, on_full: str
 ) -> None:
-    queue = Queue((), bound, on_full)
+    queue = bounded(bound, on_full)
     offered = 0
     taken: list[Any] = []
     for offer, count in steps:
@@ -149,3 +156,39 @@ def test_closing_a_subscription_reaches_its_fences() -> None:
     subscription.close()
     assert reached.wait(5)
     go.set()
+
+
+def test_nothing_is_lost_while_a_backlog_is_in_bounds() -> None:
+    queue = Queue((), 2, "block")
+    queue.offer([event(n) for n in range(1000)])
+    taken = [push for _ in range(5) for push in queue.take()]
+    assert [push.payload for push in taken] == list(range(1000))
+    assert queue.dropped_total == 0
+
+
+def test_a_backlog_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BACKLOG_BYTES", 1000)
+    queue = Queue((), 2, "block")
+    large = [Event("big", b'"' + b"x" * 98 + b'"') for _ in range(25)]
+    queue.offer(large[:10])
+    queue.offer(large[10:])
+    kept = queue.take()
+    assert kept[:-1] == large[:10]
+    assert kept[-1] == Dropped(15)
+    queue.offer(large[:10])  # there is room again
+    assert queue.take() == large[:10]
+
+
+def test_a_subscription_to_be_cancelled_gets_what_there_was_and_the_loss() -> None:
+    queue = Queue((), 3, "cancel")
+    subscriptions = Subscriptions()
+    subscriptions.add(queue)
+    subscriptions.deliver([event(n) for n in range(3)])
+    assert not queue.cancelled
+    subscriptions.deliver([event(3), event(4)])
+    assert queue.cancelled
+    assert subscriptions.members == ()
+    queue.offer([event(5)])
+    taken = queue.take()
+    assert [push.payload for push in taken[:3]] == [0, 1, 2]
+    assert taken[3:] == [Dropped(2)]
