@@ -20,6 +20,7 @@ start_new_thread: Callable[..., int] = _original("_thread", "start_new_thread")
 allocate_lock: Callable[[], Any] = _original("_thread", "allocate_lock")
 get_ident: Callable[[], int] = _original("_thread", "get_ident")
 getaddrinfo: Callable[..., list[Any]] = _original("socket", "getaddrinfo")
+native_socket: Callable[..., Any] = _original("socket", "socket")
 
 
 def is_patched() -> bool:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from .fault_proxy import FaultProxy
+from .faults import Recording
 from .local_gateway import LocalGateway
 from .override import override
 from .records import GatewayRefusal, Handshake, Received
 
-__all__ = ["GatewayRefusal", "Handshake", "LocalGateway", "Received", "override"]
+__all__ = [
+    "FaultProxy",
+    "GatewayRefusal",
+    "Handshake",
+    "LocalGateway",
+    "Received",
+    "Recording",
+    "override",
+]

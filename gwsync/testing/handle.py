@@ -24,6 +24,8 @@ _inherited: list[object] = []  # a forked child keeps these referenced and unuse
 class HubHandle:
     """Owns a hub thread; runs functions there and blocks the caller's own way."""
 
+    _what = "gateway"  # what errors call it
+
     def __init__(self) -> None:
         self._hub: HubThread | None = None
         self._watchers: list[Waiter] = []
@@ -47,7 +49,7 @@ class HubHandle:
         if hub is None:
             return
         if hub.here:
-            raise RuntimeError("an inline handler cannot stop the gateway it runs in")
+            raise RuntimeError(f"what runs inside the {self._what} cannot stop it")
         self._hub = None
         waiter = make_waiter()
 
@@ -81,7 +83,7 @@ class HubHandle:
     ) -> T:
         hub = self._hub
         if hub is None:
-            raise RuntimeError("the gateway is stopped")
+            raise RuntimeError(f"the {self._what} is stopped")
         if hub.here:
             return function(*args)
         waiter = make_waiter()
@@ -102,7 +104,7 @@ class HubHandle:
             self._callers.remove(waiter)
         if not outcome:
             state = "was stopped meanwhile" if self._hub is None else f"took over {timeout} s"
-            raise RuntimeError(f"no answer from the gateway: it {state}")
+            raise RuntimeError(f"no answer from the {self._what}: it {state}")
         done, result = outcome[0]
         if not done:
             raise result

@@ -8,7 +8,7 @@ from typing import Any
 
 import gwsync
 from gwsync.api.display import describe
-from gwsync.testing import GatewayRefusal, LocalGateway, Received, override
+from gwsync.testing import FaultProxy, GatewayRefusal, LocalGateway, Received, Recording, override
 
 # -- opening and closing ----------------------------------------------------------------------
 gwsync.configure()
@@ -144,3 +144,9 @@ with LocalGateway(token="t") as gateway:
     with override(gwsync.Connection(local)):
         count: int = gateway.push("chat", {"state": "final"})
     received: list[Received] = gateway.wait_requests("health", count=1)
+    with FaultProxy(gateway) as proxy, FaultProxy(proxy), FaultProxy("127.0.0.1:18789"):
+        url: str = proxy.url
+        proxy.freeze(after=100, direction="down")
+        proxy.tamper(lambda data: data[::-1])
+        recording: Recording = proxy.record()
+        there: bool = proxy.wait_for(lambda one: one.connections == 1)
