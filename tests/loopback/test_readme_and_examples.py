@@ -13,7 +13,8 @@ import pytest
 from gwsync.testing import LocalGateway
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+# the tests among them run in test_pytest_plugin.py
+EXAMPLES = sorted(set(ROOT.glob("examples/*.py")) - set(ROOT.glob("examples/test_*.py")))
 ARGUMENTS = {"wsgi_service": ("--once",)}
 DOCTEST = """
 import doctest, sys
