@@ -119,7 +119,7 @@ class Conversation:
                 ),
             )
         else:
-            self._judge(self._liveness.check(now), step)
+            self._judge(self._liveness, self._liveness.check(now), step)
         return step
 
     def received(self, total_bytes: int, now: float) -> None:
@@ -131,14 +131,13 @@ class Conversation:
         """The machine slept or this process stood still: find out what is left of the link."""
         step = Step()
         if self._liveness is not None and self.state is State.OPEN:
-            self._judge(self._liveness.woke(slept_s, now), step)
+            self._judge(self._liveness, self._liveness.woke(slept_s, now), step)
         return step
 
-    def _judge(self, verdict: Verdict, step: Step) -> None:
-        liveness = self._liveness
+    def _judge(self, liveness: Liveness, verdict: Verdict, step: Step) -> None:
         if verdict is Verdict.PING:
             step.ping = True
-        elif verdict is not Verdict.ALIVE and liveness is not None:
+        elif verdict is not Verdict.ALIVE:
             what = f"nothing was heard for {liveness.limit_s:g} s"
             if verdict is Verdict.UNANSWERED:
                 what = f"the link is dead: no answer to a ping ({self._ping_timeout_s:g} s)"

@@ -18,6 +18,7 @@ from ..errors import (
 from ..protocol.frames import encode_value
 from ..protocol.methods import SUBSCRIPTION_METHODS, WANTS_IDEMPOTENCY_KEY
 from ..protocol.pending import Call
+from ..protocol.reads import READS_ONLY
 from ..runtime.waiters import Waiter, make_waiter
 from ..values import Hello
 from .supervisor import Supervisor
@@ -52,7 +53,8 @@ def prepare(
     if params is not None and not isinstance(params, Mapping):
         raise ConfigError(f"params must be a mapping, not {type(params).__name__}")
     fields = dict(params or {})
-    reads = method in SUBSCRIPTION_METHODS
+    # A subscription is the link's own: after a loss it is as if it had never been made.
+    reads = method in READS_ONLY or method in SUBSCRIPTION_METHODS
     if idempotency_key is not None:
         fields["idempotencyKey"] = idempotency_key
     elif method in WANTS_IDEMPOTENCY_KEY:

@@ -105,6 +105,36 @@ class Threads:
             self.errors.append(error)
 
 
+class InThread:
+    """A call in a thread of its own, while the test does something else."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
+        self._outcome: list[Any] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._run, args=(function, args, options), daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, function: Callable[..., Any], args: Any, options: Any) -> None:
+        try:
+            self._outcome.append(function(*args, **options))
+        except BaseException as error:
+            self._error = error
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def result(self, timeout: float = WAIT_S) -> Any:
+        """What it returned; raises what it raised."""
+        self._thread.join(timeout)
+        assert not self.running, f"it still waits after {timeout:g} s"
+        if self._error is not None:
+            raise self._error
+        return self._outcome[0]
+
+
 class Counter:
     """A TCP forwarder in front of a gateway: counts connections whoever claims what."""
 

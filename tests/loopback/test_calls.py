@@ -99,11 +99,12 @@ def test_none_and_infinity_are_no_limit_of_its_own(bench: Bench, unlimited: floa
 def test_without_a_limit_the_loss_of_the_link_still_ends_it(
     bench: Bench, connection: gwsync.Connection
 ) -> None:
-    bench.gateway.hold("status")
-    call = Threads(1, lambda index: error_of(connection.request, "status", timeout=None))
+    bench.gateway.on_method("demo.write", lambda params: {})
+    bench.gateway.hold("demo.write")
+    call = Threads(1, lambda index: error_of(connection.request, "demo.write", timeout=None))
     runner = threading.Thread(target=call.run)
     runner.start()
-    bench.gateway.wait_requests("status")
+    bench.gateway.wait_requests("demo.write")
     bench.gateway.drop()
     runner.join(10)
     (error,) = call.results

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import gwsync
-from conformance.tools import Log, Threads, elapsed_below, eventually
+from conformance.tools import InThread, Log, Threads, elapsed_below, eventually
 from loopback.support import (
     SLOW,
     Bench,
@@ -36,25 +36,6 @@ def session_lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING
         for record in caplog.records
         if record.name == "gwsync.session" and record.levelno >= level
     ]
-
-
-class InThread:
-    """A call in a thread of its own, while the test does something else."""
-
-    def __init__(self, function: Any, *args: Any, **options: Any) -> None:
-        self._call = Threads(1, lambda index: function(*args, **options))
-        self._thread = threading.Thread(target=self._call.run, args=(30,))
-        self._thread.start()
-
-    @property
-    def running(self) -> bool:
-        return self._thread.is_alive()
-
-    def result(self, timeout: float = 20) -> Any:
-        self._thread.join(timeout)
-        assert not self.running, "it still waits"
-        assert self._call.errors == []
-        return self._call.results[0]
 
 
 # -- rule 1: the first failure, and after a link had been up --------------------------
@@ -254,9 +235,10 @@ def test_a_restart_reconnects_and_callbacks_go_on(
 def test_calls_sent_at_a_restart_end_maybe_and_unsent_ones_are_sent(
     bench: Bench, connection: gwsync.Connection
 ) -> None:
-    bench.gateway.hold("status")
-    sent = InThread(error_of, connection.request, "status", timeout=20)
-    bench.gateway.wait_requests("status")
+    bench.gateway.on_method("demo.write", lambda params: {})
+    bench.gateway.hold("demo.write")
+    sent = InThread(error_of, connection.request, "demo.write", timeout=20)
+    bench.gateway.wait_requests("demo.write")
     bench.gateway.restart(expected_ms=100, down_for=None)
     error = sent.result()
     assert isinstance(error, gwsync.ConnectionLost)
@@ -265,7 +247,7 @@ def test_calls_sent_at_a_restart_end_maybe_and_unsent_ones_are_sent(
     eventually(lambda: connection.status().pending == 1, "it waits", 5)
     bench.gateway.resume()
     assert unsent.result()["ok"] is True
-    assert len(bench.gateway.wait_requests("status")) == 1  # and never sent twice
+    assert len(bench.gateway.wait_requests("demo.write")) == 1  # and never sent twice
 
 
 def test_a_reset_reconnects(bench: Bench, connection: gwsync.Connection) -> None:

@@ -258,6 +258,7 @@ def test_after_a_sleep_the_link_is_asked_and_not_condemned() -> None:
     talk = opened()
     step = talk.woke(3600.0, START + 3600)
     assert step == Step(ping=True)
+    assert talk.woke(5.0, START + 3600) == Step()  # asked already
     assert talk.next_deadline() == START + 3600 + limits.WAKE_TIMEOUT_S
     step = talk.on_deadline(START + 3600 + limits.WAKE_TIMEOUT_S)
     assert isinstance(step.error, ConnectionLost)

@@ -16,13 +16,14 @@ from gwsync.errors import (
     GatewayError,
     HandshakeError,
     PairingRequired,
+    ProtocolError,
     ProtocolMismatch,
     ScopeError,
     TcpError,
     TlsError,
     UpgradeError,
 )
-from gwsync.session.policy import Backoff, is_starting, parks
+from gwsync.session.policy import Backoff, Verdicts, is_starting, parks
 
 POLICY = ReconnectPolicy()
 MANY = 300
@@ -71,6 +72,48 @@ def test_a_bad_certificate_is_retried_at_the_longest_backoff() -> None:
 def test_a_policy_of_zeroes_never_waits() -> None:
     backoff = Backoff(ReconnectPolicy(first=0, spread=0, multiplier=0, max=0))
     assert [backoff.delay(failures) for failures in range(5)] == [0.0] * 5
+
+
+def test_a_policy_is_a_list_of_delays() -> None:
+    policy = ReconnectPolicy(first=2.0, spread=0.0, multiplier=1.0, max=4.0)
+    many = [policy.delays(6) for _ in range(MANY)]
+    for failures, ceiling in enumerate([2.0, 1.0, 2.0, 4.0, 4.0, 4.0]):
+        found = [delays[failures] for delays in many]
+        assert max(found) <= ceiling
+        assert max(found) > 0.75 * ceiling
+        assert min(found) < 0.25 * ceiling
+    assert policy.delays(0) == []
+
+
+def test_an_address_that_is_no_gateway_is_retried_at_the_longest_backoff() -> None:
+    for status in (200, 301, 404, 426):
+        assert POLICY.max <= min(delays(1, UpgradeError("m", status=status)))
+    for error in (UpgradeError("m"), UpgradeError("m", status=502)):
+        assert min(delays(1, error)) < 1.0
+
+
+def test_a_lockout_is_waited_out_whole() -> None:
+    locked = AuthError("m", code="AUTH_RATE_LIMITED", retry_after=300.0)
+    assert min(delays(1, locked)) >= 300.0
+
+
+def test_after_a_lockout_there_is_one_more_attempt() -> None:
+    locked = AuthError("m", code="AUTH_RATE_LIMITED", retry_after=300.0)
+    verdicts = Verdicts()
+    assert not verdicts.ends(locked)
+    assert verdicts.ends(locked)
+    verdicts.went_well()
+    assert not verdicts.ends(locked)
+    assert verdicts.ends(AuthError("m", code="AUTH_RATE_LIMITED"))
+
+
+def test_what_breaks_the_protocol_again_and_again_is_no_gateway() -> None:
+    verdicts = Verdicts()
+    tries = [verdicts.ends(ProtocolError("m")) for _ in range(limits.PROTOCOL_TRIES)]
+    assert tries == [False, False, True]
+    verdicts.went_well()
+    assert not verdicts.ends(ProtocolError("m"))
+    assert verdicts.ends(AuthError("m"))
 
 
 WAITS = PairingRequired("m", details={"recommendedNextStep": "wait_then_retry"})

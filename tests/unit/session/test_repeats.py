@@ -17,7 +17,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_burst_is_a_few_lines_and_a_count(caplog: pytest.LogCaptureFixture) -> None:
-    repeats = Repeats(log, within_s=0.05, most=2)
+    repeats = Repeats(log, within_s=0.5, most=2)
     for attempt in range(100):
         repeats.write(logging.WARNING, "lost; attempt %d", attempt)
         repeats.write(logging.WARNING, "another line")
