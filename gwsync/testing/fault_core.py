@@ -81,7 +81,8 @@ class FaultCore:
         for sock in (near, far):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        pair = Pair(gevent.get_hub().loop, near, far, self.faults, self._passed, self._gone)
+        loop = gevent.get_hub().loop
+        pair = Pair(loop, near, far, self.faults, self._passed, self._gone, self._only_here)
         self.pairs.add(pair)
         self._tape(pair)
         self.changed()
@@ -109,6 +110,12 @@ class FaultCore:
         if pair.closed:
             self.pairs.discard(pair)
         self.changed()
+
+    def _only_here(self, struck: Flow, what: str) -> None:
+        for pair in self.pairs:
+            for flow in pair.flows.values():
+                if flow.faults is struck.faults and flow is not struck:
+                    flow.arm(what)
 
     # -- what a test asks for ---------------------------------------------------
     def set(self, which: tuple[str, ...], armed: str, values: dict[str, Any]) -> None:

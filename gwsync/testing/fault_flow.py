@@ -125,7 +125,7 @@ class Flow:
         while not (self._sink_done or self.pair.closed):
             if not self._out and self._cut_at is not None and self.taken >= self._cut_at:
                 if self._flushed():
-                    self.pair.cut(self.faults.cut_how)
+                    self._cut()
                 break
             if not (self._out or self._take()):
                 break
@@ -148,6 +148,9 @@ class Flow:
             self._later(wait)
             return False
         frozen = self._freeze_at is not None and self.taken >= self._freeze_at
+        if frozen and self.faults.freeze_once:
+            self.faults.freeze_after = None
+            self.pair.only_here(self, "freeze")
         if data in (FIN, RST):
             if not frozen:  # a dead path carries no end either
                 self._queue.popleft()
@@ -227,6 +230,13 @@ class Flow:
         self._held = 0
         self._out = memoryview(b"")
         self.pair.broken = True
+
+    def _cut(self) -> None:
+        how = self.faults.cut_how
+        if self.faults.cut_once:
+            self.faults.cut_after = None
+            self.pair.only_here(self, "cut")
+        self.pair.cut(how)
 
     def _flushed(self) -> bool:
         """Whether the receiver's system has everything: a RST discards what it has not."""

@@ -23,6 +23,7 @@ class Pair:
         faults: dict[str, Faults],
         passed: Callable[[str, int], None],
         gone: Callable[[Pair], None],
+        only_here: Callable[[Flow, str], None],
     ) -> None:
         self.loop = loop
         self.closed = False
@@ -30,6 +31,7 @@ class Pair:
         self.broken = False
         self._near, self._far = near, far
         self._passed, self._gone = passed, gone
+        self.only_here = only_here  # a fault that strikes once has struck that flow
         self.flows = {
             "up": Flow(self, near, far, faults["up"]),
             "down": Flow(self, far, near, faults["down"]),

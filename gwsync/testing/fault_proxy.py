@@ -158,13 +158,14 @@ class FaultProxy(HubHandle):
         """
         self._set(direction, stopped=True)
 
-    def freeze(self, after: int = 0, direction: str = "both") -> None:
+    def freeze(self, after: int = 0, direction: str = "both", *, once: bool = False) -> None:
         """Swallow everything from ``after`` more bytes of each flow on; sockets stay open.
 
         A dead NAT: neither bytes nor ends (FIN, RST) come through. A flow that lost bytes
         stays dead after :meth:`heal`, as TCP has no holes; other connections are well then.
+        ``once``: only the first flow of each direction that gets there, no later one.
         """
-        self._set(direction, "freeze", freeze_after=whole("after", after))
+        self._set(direction, "freeze", freeze_after=whole("after", after), freeze_once=once)
 
     def corrupt(self, offset: int = 0, xor: int = 0xFF, direction: str = "down") -> None:
         """Change one byte of each flow: the one ``offset`` bytes from now. May be repeated."""
@@ -181,15 +182,19 @@ class FaultProxy(HubHandle):
         """
         self._set(direction, tamper=function)
 
-    def cut(self, after: int = 0, how: str = "rst", direction: str = "down") -> None:
+    def cut(
+        self, after: int = 0, how: str = "rst", direction: str = "down", *, once: bool = False
+    ) -> None:
         """End each connection when exactly ``after`` more bytes went that way.
 
         Both sides get a RST, or (``"fin"``) a FIN, and nothing that came later. Also for each
         future connection, from its first byte; ``after=0`` ends those as soon as they are made.
+        ``once``: only the first connection that gets there, no later one.
         """
         if how not in ENDS:
             raise ValueError(f"how must be 'rst' or 'fin', not {how!r}")
-        self._set(direction, "cut", cut_after=whole("after", after), cut_how=how)
+        values = {"cut_after": whole("after", after), "cut_how": how, "cut_once": once}
+        self._set(direction, "cut", **values)
 
     def reset(self) -> int:
         """Reset all connections there are (RST to both sides); how many those were."""

@@ -24,8 +24,10 @@ class Faults:
     tamper: Callable[[bytes], bytes] | None = None
     flips: dict[int, int] = field(default_factory=dict)  # offset: what it is xored with
     freeze_after: int | None = None
+    freeze_once: bool = False
     cut_after: int | None = None
     cut_how: str = "rst"
+    cut_once: bool = False
 
     def heal(self) -> None:
         """None of them any more."""

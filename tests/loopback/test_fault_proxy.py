@@ -260,6 +260,21 @@ def test_a_later_cut_replaces_the_one_before(ends: Ends) -> None:
     assert rest(near) == (b"0123", "rst")
 
 
+def test_a_cut_may_strike_once(ends: Ends) -> None:
+    ends.proxy.cut(3, once=True)
+    one, far_one = ends.pair()
+    other, far_other = ends.pair()
+    far_other.sendall(b"01")
+    assert read(other, 2) == b"01"
+    far_one.sendall(b"0123456789")
+    assert rest(one) == (b"012", "rst")
+    far_other.sendall(b"23456789")
+    assert read(other, 8) == b"23456789"
+    later, far_later = ends.pair()
+    far_later.sendall(b"0123456789")
+    assert read(later, 10) == b"0123456789"
+
+
 # -- other ends ------------------------------------------------------------------------------
 
 
@@ -422,6 +437,17 @@ def test_a_frozen_connection_that_lost_nothing_goes_on_when_healed(ends: Ends) -
     ends.proxy.heal()
     far.sendall(b"well")
     assert read(near, 4) == b"well"
+
+
+def test_a_freeze_may_strike_once(ends: Ends) -> None:
+    ends.proxy.freeze(after=3, direction="down", once=True)
+    near, far = ends.pair()
+    far.sendall(b"0123456789")
+    assert read(near, 3) == b"012"
+    assert nothing_comes(near)
+    later, far_later = ends.pair()
+    far_later.sendall(b"0123456789")
+    assert read(later, 10) == b"0123456789"
 
 
 def test_corrupt_changes_one_byte(ends: Ends) -> None:
