@@ -27,6 +27,9 @@ RECV_BUFFER_BYTES = 64 * 1024
 YIELD_EVERY_S = 0.005  # a flooded reader must let the hub poll; 5 ms gives 15 ms gaps
 YIELD_SLEEP_S = 1e-6  # gevent.sleep(0) is not a yield: 264 ms gaps were measured
 CONTROL_FRAME_BYTES = 125  # RFC 6455 section 5.5
+MAX_PONGS = 64  # that wait to be sent; beyond it only the latest pings are answered
+CONTROL_FRAMES_PER_S = 1000  # over this, for as long as below, it is an attack
+CONTROL_FLOOD_S = 5
 
 # -- calls --------------------------------------------------------------------
 REQUEST_TIMEOUT_S = 30.0

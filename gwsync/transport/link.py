@@ -1,9 +1,7 @@
-"""One open WebSocket (RFC 6455): messages in batches in, messages out.
+"""One open WebSocket: messages in batches in, messages out.
 
-The only module that knows WebSocket frames. websocket-client formats outgoing
-frames and validates control frames; reading bytes is ours, because its reader has
-no size limit and takes several recv calls a frame. One greenlet reads, one writes,
-both on the hub thread.
+The socket, and who may use it: one greenlet reads, one writes, both on the hub
+thread. What arrives is taken apart by a Scanner; websocket-client formats what leaves.
 """
 
 from __future__ import annotations
@@ -15,13 +13,12 @@ from typing import Any, Protocol
 
 import gevent
 from gevent.event import Event
-from websocket import ABNF, WebSocketProtocolException
+from websocket import ABNF
 
 from .. import limits
-from ..errors import ConnectionLost, GatewayError, ProtocolError
+from ..errors import ConnectionLost, GatewayError
 from ..values import Binary
-
-_TEXT, _BINARY, _CONTINUATION = ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY, ABNF.OPCODE_CONT
+from .framing import Scanner
 
 
 class Parcel(Protocol):
@@ -40,17 +37,14 @@ class Link:
         self, sock: Any, leftover: bytes = b"", max_message: int = limits.MAX_MESSAGE_BYTES
     ) -> None:
         sock.settimeout(None)
-        self.max_message = max_message
         self.frames_in = self.frames_out = 0
         self.bytes_in = len(leftover)
         self.bytes_out = 0
         self.ended = False
         self._sock = sock
-        self._buffer = bytearray(leftover)
-        self._fragments: list[bytes] = []
-        self._fragment_bytes = 0
-        self._fragment_opcode = 0
-        self._end: GatewayError | None = None  # met behind messages still to be handed out
+        self._leftover = leftover
+        self._scanner = Scanner(max_message)
+        self._end: GatewayError | None = None
         self._outgoing: deque[tuple[bytes, Parcel | None]] = deque()
         self._blocked_at: float | None = None  # since when the writer makes no progress
         self._wake = Event()
@@ -59,143 +53,65 @@ class Link:
         self._next_yield = 0.0
         self._writer = gevent.spawn(self._write)
 
+    @property
+    def max_message(self) -> int:
+        """The largest message accepted, in bytes; what is over it is refused by its head."""
+        return self._scanner.max_message
+
+    @max_message.setter
+    def max_message(self, size: int) -> None:
+        self._scanner.max_message = size
+
     # -- reading: one greenlet ----------------------------------------------------
     def receive(self) -> list[bytes]:
         """The messages that have arrived, at least one; text as bytes, checked UTF-8.
 
         Raises ConnectionLost when the link has ended, ProtocolError when the other
-        side broke RFC 6455.
+        side broke RFC 6455; in both cases once what came before has been handed out.
         """
-        while True:
-            if self._end is not None:
-                raise self._end
-            messages: list[bytes] = []
-            try:
-                self._scan(messages)
-            except GatewayError as error:
-                self._end = error
+        scanner = self._scanner
+        while self._end is None:
+            if scanner.error is not None:
+                self._post(scanner.answer, ABNF.OPCODE_CLOSE)
+                self._end = scanner.error
+                break
+            messages = scanner.feed(self._leftover or self._recv())
+            self._leftover = b""
+            if scanner.pings:
+                self._wake_writer()
             if messages:
                 self.frames_in += len(messages)
                 return messages
-            if self._end is None:
-                self._fill()
+        raise self._end
 
-    def _fill(self) -> None:
+    def _recv(self) -> bytes:
+        """What has arrived; nothing when the link has ended."""
         now = time.monotonic()
         if now >= self._next_yield:  # a socket that is never empty never yields by itself
             gevent.sleep(limits.YIELD_SLEEP_S)
             self._next_yield = time.monotonic() + limits.YIELD_EVERY_S
         try:
-            data = self._sock.recv(limits.RECV_BUFFER_BYTES)
+            data: bytes = self._sock.recv(limits.RECV_BUFFER_BYTES)
         except OSError as error:
             self._end = ConnectionLost(
                 f"the link broke: {(error.strerror or str(error)).lower()}", reason="reset"
             )
-            return
+            return b""
         if not data:
             self._end = ConnectionLost("the link ended without a close frame", reason="eof")
-            return
         self.bytes_in += len(data)
-        self._buffer += data
-
-    def _scan(self, messages: list[bytes]) -> None:
-        buffer = self._buffer
-        view = memoryview(buffer)
-        position, end = 0, len(buffer)
-        try:
-            while end - position >= 2:
-                start = position + 2
-                size = buffer[position + 1]
-                if size == 126:
-                    if end - position < 4:
-                        break
-                    size = int.from_bytes(view[start : start + 2], "big")
-                    start += 2
-                elif size == 127:
-                    if end - position < 10:
-                        break
-                    size = int.from_bytes(view[start : start + 8], "big")
-                    start += 8
-                elif size > 127:
-                    raise self._broken("a masked frame", 1002)
-                if size > self.max_message:
-                    raise self._broken(f"a message of {size} bytes", 1009)
-                stop = start + size
-                if stop > end:
-                    break
-                head = buffer[position]
-                payload = bytes(view[start:stop])
-                position = stop
-                if head == 0x81 and not self._fragments:
-                    messages.append(self._checked(payload))
-                else:
-                    self._special(head, payload, messages)
-        finally:
-            view.release()
-            del buffer[:position]
-
-    def _special(self, head: int, payload: bytes, messages: list[bytes]) -> None:
-        """Anything but a whole text message: control, binary and fragmented frames."""
-        fin, opcode = head >> 7, head & 15
-        frame = ABNF(fin, head >> 6 & 1, head >> 5 & 1, head >> 4 & 1, opcode, 0, payload)
-        try:
-            frame.validate(True)
-        except WebSocketProtocolException as error:
-            raise self._broken(str(error).lower().rstrip("."), 1002) from None
-        if opcode >= 8:
-            if not fin or len(payload) > limits.CONTROL_FRAME_BYTES:
-                raise self._broken("a control frame of illegal form", 1002)
-            self._control(opcode, payload)
-            return
-        if (opcode == _CONTINUATION) != bool(self._fragments):
-            raise self._broken("a fragment out of place", 1002)
-        if not self._fragments:
-            self._fragment_opcode = opcode
-        self._fragments.append(payload)
-        self._fragment_bytes += len(payload)
-        if self._fragment_bytes > self.max_message or len(self._fragments) > limits.MAX_FRAGMENTS:
-            raise self._broken("a fragmented message over the limit", 1009)
-        if fin:
-            whole = b"".join(self._fragments)
-            self._fragments, self._fragment_bytes = [], 0
-            text = self._fragment_opcode == _TEXT
-            messages.append(self._checked(whole) if text else Binary(whole))
-
-    def _control(self, opcode: int, payload: bytes) -> None:
-        if opcode == ABNF.OPCODE_PING:
-            self._post(payload, ABNF.OPCODE_PONG)
-        elif opcode == ABNF.OPCODE_CLOSE:
-            code = struct.unpack("!H", payload[:2])[0] if payload else 1005
-            reason = self._checked(payload[2:]).decode()
-            self._post(payload[:2], ABNF.OPCODE_CLOSE)
-            shown = f" ({reason})" if reason else ""
-            raise ConnectionLost(
-                f"the gateway closed the link with code {code}{shown}",
-                close_code=code,
-                reason=reason,
-            )
-
-    def _checked(self, text: bytes) -> bytes:
-        if not text.isascii():
-            try:
-                text.decode()
-            except UnicodeDecodeError:
-                raise self._broken("text that is not UTF-8", 1007) from None
-        return text
-
-    def _broken(self, what: str, code: int) -> ProtocolError:
-        self._post(struct.pack("!H", code), ABNF.OPCODE_CLOSE)
-        return ProtocolError(f"the gateway sent {what} (closed with {code})")
+        return data
 
     # -- writing: the writer greenlet ------------------------------------------------
     def send(self, message: bytes, parcel: Parcel | None = None) -> None:
-        """Queue a text message; never blocks.
+        """Queue a message, text unless it is Binary; never blocks.
 
         ``parcel`` is asked for the right to send it just before its last byte is
         written, and told when the kernel has that; no right, nothing is sent.
         """
         self.frames_out += 1
-        self._post(message, _TEXT, parcel)
+        opcode = ABNF.OPCODE_BINARY if type(message) is Binary else ABNF.OPCODE_TEXT
+        self._post(message, opcode, parcel)
 
     def withdraw(self) -> None:
         """Take back every message that is not being written yet: it will not be sent here."""
@@ -212,8 +128,11 @@ class Link:
     def _post(self, payload: bytes, opcode: int, parcel: Parcel | None = None) -> None:
         if not self.ended:
             self._outgoing.append((ABNF.create_frame(payload, opcode).format(), parcel))
-            self._flushed.clear()
-            self._wake.set()
+            self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        self._flushed.clear()
+        self._wake.set()
 
     def _write(self) -> None:
         wake = self._wake
@@ -221,11 +140,19 @@ class Link:
             while True:
                 wake.wait()
                 wake.clear()
-                while self._outgoing:
+                while self._outgoing or self._scanner.pings:
+                    self._write_pongs()
                     self._write_some()
                 self._flushed.set()
         except OSError:
             self._sock.close()  # the reader sees it and reports; one voice is enough
+
+    def _write_pongs(self) -> None:
+        pings = self._scanner.pings
+        if pings:
+            frames = [ABNF.create_frame(ping, ABNF.OPCODE_PONG).format() for ping in pings]
+            pings.clear()
+            self._push(b"".join(frames))
 
     def _write_some(self) -> None:
         """The next frames, as many as fit into one chunk, or one that is longer."""

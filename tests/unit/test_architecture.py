@@ -46,7 +46,7 @@ BANNED = {
 }  # fmt: skip
 # What only these modules may import.
 ONLY_IN = {
-    "websocket": {"transport.link", "transport.upgrade"},
+    "websocket": {"transport.framing", "transport.link", "transport.upgrade"},
     "gevent.monkey": {"runtime.native"},
 }
 LAZY = {"requests", "socks"}  # heavy or optional: never imported with gwsync

@@ -10,8 +10,6 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket as gevent_socket
-from hypothesis import given
-from hypothesis import strategies as st
 from websocket import ABNF
 
 from gwsync import limits
@@ -151,13 +149,13 @@ def test_fragments_with_control_frames_between_them(pair: Pair) -> None:
         (close(1005), 1002),
         (close(999), 1002),
         (close(1016), 1002),
-        (close(1000, b"\xff"), 1007),
+        (close(1000, b"\xff"), 1002),
         (frame(b"\xff"), 1007),
         (frame(b"\xed\xa0\x80"), 1007),
         (frame(b"\xe2", 1, 0) + frame(b"x", 0), 1007),
         (b"\x81\x7f" + struct.pack("!Q", 2**40), 1009),
         (b"\x81\xff" + b"\xff" * 8, 1002),
-        (b"\x81\x7f" + b"\xff" * 8, 1009),
+        (b"\x81\x7f" + b"\xff" * 8, 1002),
         (frame(b"x", 1, 0) + frame(b"", 0, 0) * (limits.MAX_FRAGMENTS + 1), 1009),
     ],
     ids=range(21),
@@ -173,7 +171,9 @@ def test_what_breaks_the_rules_is_closed_with_its_code(pair: Pair, raw: bytes, c
 
 
 def test_the_sum_of_fragments_is_bounded() -> None:
-    pair = Pair(max_message=100)
+    pair = Pair()
+    assert pair.link.max_message == limits.MAX_MESSAGE_BYTES
+    pair.link.max_message = 100
     pair.far.sendall(frame(b"x" * 60, 1, 0) + frame(b"x" * 60, 0))
     assert "1009" in str(pair.end())
     pair.close()
@@ -269,36 +269,73 @@ def test_a_flooded_reader_lets_others_run(pair: Pair) -> None:
     assert ticks >= 2
 
 
-@given(st.binary(max_size=300), st.lists(st.integers(1, 40), max_size=8))
-def test_any_bytes_end_in_messages_or_an_error_of_ours(raw: bytes, cuts: list[int]) -> None:
-    """However they are cut into pieces: nothing but GatewayError, and bounded."""
-    pair = Pair(max_message=1000)
-    try:
-        position = 0
-        for cut in cuts:
-            pair.link._buffer += raw[position : position + cut]
-            position += cut
-            messages: list[bytes] = []
-            try:
-                pair.link._scan(messages)
-            except GatewayError:
-                return
-        pair.link._buffer += raw[position:]
+def test_binary_leaves_as_binary(pair: Pair) -> None:
+    pair.link.send(Binary(b"\xff"))
+    pair.link.send(b"text")
+    assert [(one.opcode, one.data) for one in pair.sent()] == [
+        (ABNF.OPCODE_BINARY, b"\xff"),
+        (ABNF.OPCODE_TEXT, b"text"),
+    ]
+
+
+def test_what_was_said_before_a_violation_is_answered_before_the_close_frame(pair: Pair) -> None:
+    pair.far.sendall(frame(b"hello") + frame(b"", 3))
+    assert pair.receive() == [b"hello"]
+    pair.link.send(b"answer")
+    pair.end()
+    assert [one.opcode for one in pair.sent()] == [ABNF.OPCODE_TEXT, ABNF.OPCODE_CLOSE]
+
+
+def test_pings_are_answered_in_order_and_before_later_messages(pair: Pair) -> None:
+    pair.far.sendall(b"".join(frame(b"%d" % n, 9) for n in range(10)) + frame(b"x"))
+    assert pair.receive() == [b"x"]
+    pair.link.send(b"answer")
+    assert [one.data for one in pair.sent()] == [*(b"%d" % n for n in range(10)), b"answer"]
+
+
+def test_a_peer_that_sends_pings_and_reads_nothing_gets_the_latest_pongs(pair: Pair) -> None:
+    """What waits does not grow; once it reads again, what it asked last is answered."""
+    pair.link.send(b"x" * 5_000_000)  # the writer is stuck in it
+    flood = b"".join(frame(b"%d" % n, 9) for n in range(5000)) + frame(b"done")
+    gevent.get_hub().threadpool.spawn(pair.far.sendall, flood)
+    assert pair.receive() == [b"done"]
+    assert len(pair.link._outgoing) == 0
+    pair.far.settimeout(5)
+    said = gevent.get_hub().threadpool.spawn(_read_exactly, pair.far, 5_000_014).get()
+    pongs = parsed(said[5_000_014:] + _rest(pair))
+    assert [one.data for one in pongs] == [b"%d" % n for n in range(5000 - limits.MAX_PONGS, 5000)]
+
+
+def _read_exactly(far: socket.socket, size: int) -> bytes:
+    said = b""
+    while len(said) < size:
+        said += far.recv(1 << 20)
+    return said
+
+
+def _rest(pair: Pair) -> bytes:
+    with gevent.Timeout(5):
+        pair.link._flushed.wait()
+    pair.link.abort()
+    return pair.far.recv(1 << 20)
+
+
+@pytest.mark.parametrize("failing", ["recv", "sendall"])
+def test_a_socket_that_fails(pair: Pair, failing: str) -> None:
+    """A write that fails closes the socket, and the reader says so."""
+    if failing == "sendall":
         pair.far.close()
-        pair.end()
-    finally:
-        pair.close()
+        pair.link.send(b"x" * 5_000_000)
+    else:
+        pair.link._sock.close()
+    error = pair.end()
+    assert isinstance(error, ConnectionLost)
+    assert error.close_code == 1006
 
 
-@given(st.lists(st.binary(max_size=200), max_size=6), st.integers(1, 50))
-def test_messages_survive_any_cutting(messages: list[bytes], step: int) -> None:
-    pair = Pair(max_message=1000)
-    try:
-        raw = b"".join(frame(message, 2) for message in messages)
-        got: list[bytes] = []
-        for position in range(0, len(raw), step):
-            pair.link._buffer += raw[position : position + step]
-            pair.link._scan(got)
-        assert got == messages
-    finally:
-        pair.close()
+def test_a_forked_child_is_left_the_descriptor_alone(pair: Pair) -> None:
+    sock = pair.link._sock
+    assert pair.link.detach_after_fork() == sock.fileno()
+    pair.link.abort()  # nothing of it is the child's to close
+    sock.close()
+    pair.link._writer.kill()

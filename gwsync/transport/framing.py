@@ -1,0 +1,190 @@
+"""WebSocket frames as they arrive (RFC 6455 section 5): bytes in, messages out. No I/O.
+
+websocket-client's reader has no size limit and takes several recv calls a frame, so
+reading is ours. Whole text frames, which is what a gateway sends, are sliced out of
+what arrived; everything else takes the longer way. A frame is judged by its head, and
+text as it comes in: what breaks the rules is known before the rest of it is here.
+"""
+
+from __future__ import annotations
+
+import time
+from codecs import utf_8_decode
+from collections import deque
+from collections.abc import Callable
+
+from websocket import ABNF, WebSocketProtocolException
+
+from .. import limits
+from ..errors import ConnectionLost, GatewayError, ProtocolError
+from ..values import Binary
+
+_CONTINUATION, _TEXT, _CONTROL = ABNF.OPCODE_CONT, ABNF.OPCODE_TEXT, 8
+
+
+class Scanner:
+    """Reads one side of one link; :meth:`feed` it all that arrives, in any pieces.
+
+    What it found out stays here for the link to act upon: ``pings`` to be answered,
+    and the ``error`` that ended it, with the body of the close frame to ``answer``.
+    """
+
+    def __init__(self, max_message: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.max_message = max_message
+        # RFC 6455 section 5.5.3: only the latest ping must be answered. For a peer that
+        # sends pings and reads no answers, this is the queue that does not grow.
+        self.pings: deque[bytes] = deque(maxlen=limits.MAX_PONGS)
+        self.error: GatewayError | None = None
+        self.answer = b""
+        self._rest = b""  # the beginning of a head or of a control frame
+        self._message = bytearray()  # as much as there is of one that is not whole
+        self._missing = 0  # bytes of its present frame that are still to come
+        self._frames = 0  # that it has so far; none between messages
+        self._is_text = self._is_last = False
+        self._cut = b""  # the beginning of a character
+        self._flood = _FloodGuard(clock)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that ``data`` completes; text as bytes, checked UTF-8.
+
+        When ``error`` is set afterwards, they came before it; what follows is not read.
+        """
+        messages: list[bytes] = []
+        if self.error is None:
+            try:
+                self._scan(self._rest + data if self._rest else data, messages)
+            except GatewayError as error:
+                self.error = error
+        return messages
+
+    def _scan(self, data: bytes, messages: list[bytes]) -> None:
+        position, end = 0, len(data)
+        if self._missing:
+            position = self._take(data, 0, messages)
+        while end - position >= 2:
+            head, size, start = data[position], data[position + 1], position + 2
+            if size > 125:
+                start += 2 if size == 126 else 8
+                if size > 127:
+                    raise self._broken("a masked frame")
+                if start > end:
+                    break
+                size = int.from_bytes(data[position + 2 : start], "big")
+            stop = start + size
+            if head == 0x81 and stop <= end and size <= self.max_message and not self._frames:
+                message = data[start:stop]
+                if not message.isascii():
+                    self._check_text(message, True)
+                messages.append(message)
+                position = stop
+                continue
+            self._check_head(head, size)
+            if head & _CONTROL:
+                if stop > end:
+                    break
+                self._control(head & 15, data[start:stop])
+                position = stop
+            else:
+                self._begin(head, size)
+                position = self._take(data, start, messages)
+        self._rest = data[position:]
+
+    def _check_head(self, head: int, size: int) -> None:
+        if head & 0x70:
+            raise self._broken("a frame with reserved bits")
+        if head & 7 > 2:
+            raise self._broken(f"a frame of unknown kind {head & 15}")
+        if head & _CONTROL and (head < 0x80 or size > limits.CONTROL_FRAME_BYTES):
+            raise self._broken("a control frame of illegal form")
+        if size >> 63:
+            raise self._broken("an impossible length")
+
+    # -- messages that are in fragments, binary, or not here as a whole -------------
+    def _begin(self, head: int, size: int) -> None:
+        """The head of a data frame, of which any part may have arrived."""
+        opcode = head & 15
+        if (opcode == _CONTINUATION) != bool(self._frames):
+            raise self._broken("a fragment out of place")
+        if opcode != _CONTINUATION:
+            self._is_text = opcode == _TEXT
+        self._frames += 1
+        total = len(self._message) + size
+        if total > self.max_message:
+            raise self._broken(f"a message of {total} bytes", 1009)
+        if self._frames > limits.MAX_FRAGMENTS:
+            raise self._broken(f"a message of over {limits.MAX_FRAGMENTS} fragments", 1009)
+        self._is_last, self._missing = head >= 0x80, size
+
+    def _take(self, data: bytes, position: int, messages: list[bytes]) -> int:
+        """Add what there is of the present frame; where it ends in ``data``."""
+        piece = data[position : position + self._missing]
+        self._missing -= len(piece)
+        whole = self._is_last and not self._missing
+        if self._is_text:
+            self._check_text(piece, whole)
+        self._message += piece
+        if whole:
+            messages.append(bytes(self._message) if self._is_text else Binary(self._message))
+            self._message, self._frames = bytearray(), 0
+        return position + len(piece)
+
+    def _check_text(self, piece: bytes, final: bool) -> None:
+        if self._cut:
+            piece = self._cut + piece
+        elif piece.isascii():
+            return
+        try:
+            used = utf_8_decode(piece, "strict", final)[1]
+        except UnicodeDecodeError:
+            raise self._broken("text that is not UTF-8", 1007) from None
+        self._cut = piece[used:]
+
+    # -- control frames ------------------------------------------------------------------
+    def _control(self, opcode: int, payload: bytes) -> None:
+        if self._flood.counts():
+            raise self._broken("a flood of control frames", 1008)
+        if opcode == ABNF.OPCODE_PING:
+            self.pings.append(payload)
+        elif opcode == ABNF.OPCODE_CLOSE:
+            raise self._closed(payload)
+
+    def _closed(self, payload: bytes) -> GatewayError:
+        try:
+            ABNF(1, opcode=ABNF.OPCODE_CLOSE, mask_value=0, data=payload).validate(True)
+            reason = payload[2:].decode()
+        except (WebSocketProtocolException, UnicodeDecodeError):
+            return self._broken("a close frame of illegal form")
+        self.answer = payload[:2]
+        code = int.from_bytes(self.answer, "big") if payload else 1005
+        shown = f" ({repr(reason)[1:-1]})" if reason else ""
+        return ConnectionLost(
+            f"the gateway closed the link with code {code}{shown}", close_code=code, reason=reason
+        )
+
+    def _broken(self, what: str, code: int = 1002) -> ProtocolError:
+        self.answer = code.to_bytes(2, "big")
+        return ProtocolError(f"the gateway sent {what} (closed with {code})")
+
+
+class _FloodGuard:
+    """Too many control frames in each of several seconds on end, as none that is sound sends.
+
+    Not in one alone: all that came while this process was stopped is read in one go.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._count = 0
+        self._seconds = 0
+
+    def counts(self) -> bool:
+        """Count one; whether it is one too many."""
+        passed = self._clock() - self._began
+        if passed >= 1:
+            too_many = self._count > limits.CONTROL_FRAMES_PER_S * passed
+            self._seconds = self._seconds + 1 if too_many else 0
+            self._began += passed
+            self._count = 0
+        self._count += 1
+        return self._seconds >= limits.CONTROL_FLOOD_S
