@@ -1,0 +1,174 @@
+"""Link's writer: in order, taken back until the last byte, and honest about what left."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from gevent import socket as gevent_socket
+from websocket import ABNF
+
+from gwsync import limits
+from gwsync.protocol.pending import Call
+from gwsync.transport.link import Link
+from unit.transport.test_link import Pair
+
+LARGE = b"x" * 20_000_000  # more than any socket's buffers hold
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    pair = Pair()
+    yield pair
+    pair.close()
+
+
+def blocked(pair: Pair, call: Call | None = None) -> None:
+    """Have the writer stuck in a large message, which the other side does not read."""
+    pair.link.send(LARGE, call)
+    with gevent.Timeout(5):
+        while pair.link.stalled_s(time.monotonic()) < 0.02:
+            gevent.sleep(0.005)
+
+
+def drain(pair: Pair, until: bytes) -> None:
+    """Read on the far side, until the writer has nothing left."""
+    far = gevent_socket.socket(fileno=pair.far.detach())
+    pair.far = far  # type: ignore[assignment]
+    with gevent.Timeout(20):
+        while not pair.link._flushed.is_set():
+            far.recv(1 << 20)
+
+
+def test_what_is_written_is_handed_over(pair: Pair) -> None:
+    calls = [Call(str(n), b"") for n in range(3)]
+    for call in calls:
+        pair.link.send(b"{}", call)
+    assert not any(call.handed for call in calls)
+    assert len(pair.sent()) == 3
+    assert all(call.handed for call in calls)
+    assert pair.link.stalled_s(time.monotonic()) == 0.0
+
+
+def test_what_was_given_up_before_its_turn_is_not_written(pair: Pair) -> None:
+    given_up, wanted = Call("a", b""), Call("b", b"")
+    pair.link.send(b"given up", given_up)
+    pair.link.send(b"wanted", wanted)
+    assert given_up.give_up() == "not_sent"
+    assert [one.data for one in pair.sent()] == [b"wanted"]
+    assert wanted.handed
+
+
+def test_what_waits_behind_a_large_message_can_be_taken_back(pair: Pair) -> None:
+    large, small = Call("a", b""), Call("b", b"")
+    blocked(pair, large)
+    pair.link.send(b"small", small)
+    assert small.give_up() == "not_sent"
+    drain(pair, b"")
+    assert (large.handed, small.handed) == (True, False)
+
+
+def test_a_large_message_given_up_half_way_ends_the_link(pair: Pair) -> None:
+    """Its caller was told "not sent": its last byte must never follow."""
+    large = Call("a", b"")
+    blocked(pair, large)
+    assert large.give_up() == "not_sent"
+    far = gevent_socket.socket(fileno=pair.far.detach())
+    pair.far = far  # type: ignore[assignment]
+    got = 0
+    with gevent.Timeout(20):
+        while data := far.recv(1 << 20):
+            got += len(data)
+    assert got < len(LARGE)
+    assert not large.handed
+
+
+def test_a_large_message_given_up_before_its_turn_is_skipped(pair: Pair) -> None:
+    large = Call("a", b"")
+    pair.link.send(LARGE, large)
+    large.give_up()
+    pair.link.send(b"next")
+    assert [one.data for one in pair.sent()] == [b"next"]
+
+
+def test_a_message_that_nobody_can_take_back_may_be_large(pair: Pair) -> None:
+    blocked(pair)
+    drain(pair, b"")
+    assert pair.link.bytes_out > len(LARGE)
+
+
+def test_a_lost_link_knows_what_it_handed_over(pair: Pair) -> None:
+    before, large, behind = Call("a", b""), Call("b", b""), Call("c", b"")
+    pair.link.send(b"before", before)
+    blocked(pair, large)
+    pair.link.send(b"behind", behind)
+    pair.far.close()
+    with gevent.Timeout(5):
+        while not pair.link._writer.dead:
+            gevent.sleep(0.005)
+    assert (before.handed, large.handed, behind.handed) == (True, False, False)
+
+
+def test_part_of_a_batch_may_be_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel takes three bytes of the second frame, and then the link breaks."""
+    near, far = socket.socketpair()
+
+    class Breaking:
+        """As much of a socket as the writer needs."""
+
+        def __init__(self) -> None:
+            self.sock = gevent_socket.socket(near.family, near.type, near.proto, near.detach())
+            self.room = 11
+
+        def send(self, data: memoryview) -> int:
+            if not self.room:
+                raise ConnectionResetError
+            taken, self.room = min(len(data), self.room), 0
+            return taken
+
+        def settimeout(self, timeout: float | None) -> None:
+            self.sock.settimeout(timeout)
+
+        def close(self) -> None:
+            self.sock.close()
+
+    link = Link(Breaking())
+    calls = [Call(str(n), b"") for n in range(2)]
+    for call in calls:
+        link.send(b"{}", call)  # eight bytes each on the wire
+    with gevent.Timeout(5):
+        link._writer.join()
+    assert [call.handed for call in calls] == [True, False]
+    assert link.bytes_out == 11
+    link.abort()
+    far.close()
+
+
+def test_withdrawing_takes_messages_back_and_leaves_the_rest(pair: Pair) -> None:
+    call = Call("a", b"")
+    pair.link.send(b"mine", call)
+    pair.link.close(1000)
+    pair.link.withdraw()
+    assert [one.opcode for one in pair.sent()] == [ABNF.OPCODE_CLOSE]
+    assert call.claim()  # nobody took it
+
+
+def test_a_ping_asks_and_counts_as_no_message(pair: Pair) -> None:
+    pair.link.ping()
+    (sent,) = pair.sent()
+    assert (sent.opcode, sent.data) == (ABNF.OPCODE_PING, b"")
+    assert pair.link.frames_out == 0
+
+
+def test_small_messages_leave_in_few_writes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(100):
+        pair.link.send(b"%d" % n, Call(str(n), b""))
+    writes = []
+    push = pair.link._push
+    monkeypatch.setattr(pair.link, "_push", lambda data: (writes.append(len(data)), push(data)))
+    assert len(pair.sent()) == 100
+    assert len(writes) == 1
+    assert writes[0] < limits.WRITE_CHUNK_BYTES
