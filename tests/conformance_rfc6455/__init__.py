@@ -1,0 +1,1 @@
+"""RFC 6455, by the case files of the Autobahn test suite (tox -e rfc6455)."""
