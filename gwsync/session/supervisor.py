@@ -144,10 +144,12 @@ class Supervisor:
         return self.last_error if self.state == "parked" else None
 
     def _abandon(self, calls: Sequence[Call]) -> None:
-        if self._conversation is not None:
+        conversation, link = self._conversation, self.link
+        if conversation is not None and link is not None:
             now = time.monotonic()
             for call in calls:
-                self._conversation.forget(call, now)
+                conversation.forget(call, now)
+                link.give_up(call)
         self._waiting.forget_settled()
         self.pump()
 

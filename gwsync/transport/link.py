@@ -47,6 +47,7 @@ class Link:
         self._end: GatewayError | None = None
         self._outgoing: deque[tuple[bytes, Parcel | None]] = deque()
         self._blocked_at: float | None = None  # since when the writer makes no progress
+        self._half_written: Parcel | None = None
         self._wake = Event()
         self._flushed = Event()
         self._flushed.set()
@@ -93,7 +94,7 @@ class Link:
         try:
             data: bytes = self._sock.recv(limits.RECV_BUFFER_BYTES)
         except OSError as error:
-            self._end = ConnectionLost(
+            self._end = self._end or ConnectionLost(
                 f"the link broke: {(error.strerror or str(error)).lower()}", reason="reset"
             )
             return b""
@@ -182,18 +183,34 @@ class Link:
                     parcel.hand_over()
 
     def _write_long(self, frame: bytes, parcel: Parcel | None) -> None:
+        view = memoryview(frame)
         last = (len(frame) - 1) // limits.WRITE_CHUNK_BYTES * limits.WRITE_CHUNK_BYTES
         if parcel is not None and parcel.settled:
             return
-        self._push(frame[:last])
+        self._half_written = parcel
+        self._push(view[:last])
+        self._half_written = None
         if parcel is not None and not parcel.claim():
-            # Its caller was told "not sent", so its end must not follow, nor anything else.
-            raise OSError("a request was given up in the middle of its frame")
-        self._push(frame[last:])
+            self._break_off()
+            return
+        self._push(view[last:])
         if parcel is not None:
             parcel.hand_over()
 
-    def _push(self, data: bytes) -> None:
+    def give_up(self, parcel: Parcel) -> None:
+        """Nobody wants it sent any more; if half of it is out, the link cannot go on."""
+        if parcel is self._half_written:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        # Its caller was told "not sent", so its end must not follow, nor anything else.
+        self._end = ConnectionLost(
+            "the link was ended here: a request was given up in the middle of its frame",
+            reason="half a frame",
+        )
+        self._sock.close()
+
+    def _push(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         try:
             while view:

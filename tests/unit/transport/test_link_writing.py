@@ -84,6 +84,19 @@ def test_a_large_message_given_up_half_way_ends_the_link(pair: Pair) -> None:
             got += len(data)
     assert got < len(LARGE)
     assert not large.handed
+    assert "in the middle of its frame" in str(pair.end())
+
+
+def test_a_large_message_that_is_stuck_is_not_waited_for(pair: Pair) -> None:
+    large, other = Call("a", b""), Call("b", b"")
+    blocked(pair, large)
+    pair.link.give_up(other)
+    assert pair.link.stalled_s(time.monotonic()) > 0
+    large.give_up()
+    pair.link.give_up(large)
+    assert "in the middle of its frame" in str(pair.end())
+    pair.link._writer.join(5)
+    assert pair.link._writer.dead
 
 
 def test_a_large_message_given_up_before_its_turn_is_skipped(pair: Pair) -> None:
