@@ -16,6 +16,7 @@ pytest.register_assert_rewrite("conformance.cases")
 
 # settings of the test suite itself
 OF_THE_TESTS = (
+    "GWSYNC_FAULTS_EVERY",
     "GWSYNC_NO_SKIPS",
     "GWSYNC_REAL_GATEWAY_CACHE",
     "GWSYNC_REAL_GATEWAY_VERSION",
