@@ -265,7 +265,13 @@ class SubscriptionStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """A connection at one moment. Times in seconds; ``rtt`` of the last answered call."""
+    """A connection at one moment. Times in seconds; ``rtt`` of the last answered call.
+
+    ``ignored``: frames that meant nothing to anybody, by why: ``late`` (an answer that
+    nobody waits for any more, or a second one), ``repeated`` (an event seen before),
+    ``unknown`` (a kind of frame that this version does not know), ``invalid`` (no JSON
+    object), ``bad_seq`` (delivered, but its number is none).
+    """
 
     state: State
     url: str
@@ -278,6 +284,7 @@ class Status:
     frames_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
     pending: int = 0
     subscriptions: tuple[SubscriptionStatus, ...] = ()
     last_error: GatewayError | None = None

@@ -94,6 +94,9 @@ def start(
     return result
 
 
-def run(hub: HubThread, function: Callable[..., T], *args: Any) -> T:
-    """``function(*args)`` on a native thread, waited for by the calling greenlet of ``hub``."""
-    return cast(T, start(hub, function, *args).get())
+def run(hub: HubThread, function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+    """``function(*args)`` on a native thread, waited for by the calling greenlet of ``hub``.
+
+    Raises gevent.Timeout after ``timeout`` seconds; the function runs on regardless.
+    """
+    return cast(T, start(hub, function, *args).get(timeout=timeout))

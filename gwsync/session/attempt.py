@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import gevent
 
 from .. import limits
 from ..config import Config
-from ..errors import AuthError, ConnectionLost, HandshakeError
+from ..errors import AuthError, ConnectionLost, DialTimeout, HandshakeError
 from ..identity import TokenStore, default_state_dir, load_identity
 from ..protocol.conversation import Conversation, Step
 from ..protocol.handshake import Accepted, Credentials, Handshake
@@ -26,6 +28,7 @@ from ..values import Push
 from ..version import VERSION
 
 log = logging.getLogger("gwsync.session")
+T = TypeVar("T")
 _SIGNATURE_EXPIRED = "DEVICE_AUTH_SIGNATURE_EXPIRED"
 FLUSH_S = 0.25  # for a close frame to leave; the socket must be gone within 1 s
 
@@ -47,18 +50,30 @@ def attempt(config: Config, dial: Dial, hub: HubThread, tracer: Tracer) -> Opene
     that is on disk, or with a fresh signature; all of it within the one deadline.
     """
     deadline = Deadline(config.connect_timeout)
-    keys = offload.run(hub, KeyRing, config)
+    keys = _on_disk(hub, deadline, KeyRing, config)
     try:
         return _open(config, dial, hub, tracer, deadline, keys)
     except AuthError as error:
-        if not offload.run(hub, keys.second_chance, error.code):
+        if not _on_disk(hub, deadline, keys.second_chance, error.code):
             raise
         log.info("%s; trying once more, with %s", error.message, keys.next_try)
         try:
             return _open(config, dial, hub, tracer, deadline, keys)
         except AuthError as again:
-            offload.run(hub, keys.second_chance, again.code)
+            _on_disk(hub, deadline, keys.second_chance, again.code)
             raise error from again
+
+
+def _on_disk(hub: HubThread, deadline: Deadline, function: Callable[..., T], *args: Any) -> T:
+    """``function(*args)``, which reads or writes the state directory, within the deadline."""
+    try:
+        return offload.run(hub, function, *args, timeout=deadline.remaining())
+    except gevent.Timeout:
+        raise DialTimeout(
+            "the state directory gave no answer",
+            stage="identity",
+            hint="is it on a network file system? state_dir can be another",
+        ) from None
 
 
 def _open(
@@ -88,7 +103,8 @@ def _open(
         if accepted.device_token is not None:
             # Waited for: a script may end right after its first answer, and the next
             # one relies on the token.
-            offload.run(hub, keys.keep, accepted.device_token, hello.scopes or config.scopes)
+            scopes = hello.scopes or config.scopes
+            _on_disk(hub, deadline, keys.keep, accepted.device_token, scopes)
     except BaseException:
         link.finish(FLUSH_S)
         raise

@@ -25,6 +25,7 @@ def report(supervisor: Supervisor, *, closed: bool) -> Status:
         frames_out=supervisor.total("frames_out"),
         bytes_in=supervisor.total("bytes_in"),
         bytes_out=supervisor.total("bytes_out"),
+        ignored=supervisor.ignored,
         pending=supervisor.pending,
         subscriptions=tuple(
             queue.status for queue in supervisor.subscriptions.members if queue.wants_link

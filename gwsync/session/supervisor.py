@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,6 +69,7 @@ class Supervisor:
         self._life: Life | None = None
         self._ending: Life | None = None  # stopped, and perhaps still closing its socket
         self._totals = dict.fromkeys(_COUNTERS, 0)
+        self._ignored: Counter[str] = Counter()
 
     # -- any thread ---------------------------------------------------------------------
     def submit(self, calls: Sequence[Call]) -> None:
@@ -123,6 +125,13 @@ class Supervisor:
     def total(self, counter: str) -> int:
         link = self.link
         return self._totals[counter] + (int(getattr(link, counter)) if link else 0)
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """Frames that were dropped, over all links, by why."""
+        conversation = self._conversation
+        present = conversation.counters if conversation is not None else {}
+        return dict(self._ignored + Counter(present))
 
     # -- calls, demands, queues -------------------------------------------------------------
     def _submit(self, calls: Sequence[Call]) -> None:
@@ -263,6 +272,7 @@ class Supervisor:
         """The link is over: what was sent on it is sent again where that is safe, or lost."""
         for counter in _COUNTERS:
             self._totals[counter] += int(getattr(link, counter))
+        self._ignored.update(conversation.counters)
         self._rtt_s = conversation.rtt_s or self._rtt_s
         mine = self.link is link  # neither closed nor given another config meanwhile
         if mine:

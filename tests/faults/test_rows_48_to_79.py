@@ -179,8 +179,12 @@ def test_row_55_no_answer_on_a_good_link(bench: Bench, proxy: FaultProxy) -> Non
         life.connection.request("demo.write", timeout=0.3)
     assert caught.value.outcome == "maybe"
     bench.gateway.release()
-    assert life.connection.request("health")["ok"] is True  # the late answer harms nothing
+    assert life.connection.request("health")["ok"] is True
+    eventually(lambda: life.connection.status().ignored == {"late": 1}, "the late answer")
     assert life.connection.status().sockets_opened == 1
+    proxy.reset()
+    life.up_again(life.down())
+    assert life.connection.status().ignored == {"late": 1}  # over all links
 
 
 def test_row_56_no_answer_on_a_silent_link(bench: Bench, proxy: FaultProxy) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import gwsync
 from conformance.tools import elapsed_below, eventually
+from gwsync.session import attempt
 from loopback.support import (
     WAIT_S,
     Bench,
@@ -584,3 +585,19 @@ def test_a_message_over_the_limit_before_hello(bench: Bench) -> None:
     error = fails(bench, bench.server(serve).url)
     assert isinstance(error, gwsync.GatewayError)
     assert "bytes" in str(error)
+
+
+def test_a_state_directory_that_does_not_answer_is_the_deadlines_matter_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home on a network file system whose server is gone: open() never returns."""
+    never = threading.Event()
+    monkeypatch.setattr(attempt, "load_identity", lambda state_dir: never.wait(20))
+    connection = bench.connection(connect_timeout=0.3)
+    try:
+        with elapsed_below(2, "the deadline"), pytest.raises(gwsync.DialTimeout) as caught:
+            connection.connect()
+    finally:
+        never.set()
+    assert caught.value.stage == "identity"
+    assert "state_dir" in caught.value.hint
