@@ -72,6 +72,17 @@ class GatewayError(Exception):
         twin.__cause__ = self.__cause__
         return twin
 
+    def forget_frames(self) -> None:
+        """Drop the tracebacks, also of its causes.
+
+        Their frames keep what they worked on alive, credentials among it, for as long as
+        somebody keeps the error, and some tools print their variables.
+        """
+        error: BaseException | None = self
+        while error is not None and (error is self or error.__traceback__ is not None):
+            error.__traceback__ = None  # which also ends the loop if they form a circle
+            error = error.__cause__ or error.__context__
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes send errors home; the constructors' own arguments differ.
         return _rebuilt, (type(self), self.args, self.__dict__)

@@ -304,6 +304,7 @@ class Supervisor:
 
     def failed(self, error: GatewayError) -> bool:
         """An attempt failed: tell who waits, and say whether there will be another."""
+        error.forget_frames()
         self.last_error = error
         if self._verdicts.ends(error):
             self.parked(error)

@@ -153,3 +153,24 @@ def test_an_error_survives_the_way_home_from_a_worker_process(error: GatewayErro
     home = pickle.loads(pickle.dumps(error))
     assert type(home) is type(error)
     assert (str(home), vars(home)) == (str(error), vars(error))
+
+
+def test_forgotten_frames_are_those_of_the_causes_too() -> None:
+    def inner() -> None:
+        raise OSError("inner")
+
+    try:
+        try:
+            inner()
+        except OSError as cause:
+            raise errors.TcpError("outer") from cause
+    except errors.TcpError as error:
+        kept = error
+    assert kept.__traceback__ is not None
+    cause = kept.__cause__
+    assert cause is not None
+    cause.__context__ = kept  # a circle ends too
+    kept.forget_frames()
+    assert kept.__traceback__ is None
+    assert cause.__traceback__ is None
+    assert kept.__cause__ is cause
