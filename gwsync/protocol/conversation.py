@@ -26,6 +26,7 @@ from .refusals import handshake_error, is_busy, printable, request_error, second
 from .sequence import Order, Sequence
 from .snapshot import PARTS, SnapshotKeeper
 
+IGNORED = ("late", "unknown", "invalid", "bad_seq", "repeated")  # see values.Status
 _MAX_EARLY_EVENTS = 100  # events that overtake hello-ok are held, not lost
 
 
@@ -67,7 +68,7 @@ class Conversation:
         self.state = State.CHALLENGE
         self.restart_expected_s: float | None = None
         self.shutdown_reason: str | None = None
-        self.counters = {"late": 0, "unknown": 0, "invalid": 0, "bad_seq": 0, "repeated": 0}
+        self.counters = dict.fromkeys(IGNORED, 0)
         self._handshake = handshake
         self._ping_interval_s, self._ping_timeout_s = ping_interval_s, ping_timeout_s
         self.rtt_s: float | None = None

@@ -16,7 +16,7 @@ from typing import Any
 from .. import limits
 from ..config import Config
 from ..errors import ConnectionClosed, ConnectionLost, GatewayError
-from ..protocol.conversation import Conversation, Step
+from ..protocol.conversation import IGNORED, Conversation, Step
 from ..protocol.pending import Call
 from ..runtime.hub import HubThread
 from ..transport.dial import Dial
@@ -69,7 +69,7 @@ class Supervisor:
         self._life: Life | None = None
         self._ending: Life | None = None  # stopped, and perhaps still closing its socket
         self._totals = dict.fromkeys(_COUNTERS, 0)
-        self._ignored: Counter[str] = Counter()
+        self._ignored = Counter(dict.fromkeys(IGNORED, 0))  # all keys now: threads read it
 
     # -- any thread ---------------------------------------------------------------------
     def submit(self, calls: Sequence[Call]) -> None:
