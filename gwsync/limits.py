@@ -15,6 +15,7 @@ LOOKUP_THREADS = 8  # a cancelled lookup keeps its thread inside libc: bound the
 UPGRADE_MAX_BYTES = 64 * 1024  # response head and error body together
 ERROR_BODY_BYTES = 2048  # as much of an HTTP error body as is kept
 ERROR_BODY_S = 1.0  # and waited for
+HTTP_RETRY_MIN_S, HTTP_RETRY_MAX_S = 1.0, 60.0  # clamp for a Retry-After
 
 # -- frames -------------------------------------------------------------------
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # what we accept in one WebSocket message

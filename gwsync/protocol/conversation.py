@@ -216,7 +216,9 @@ class Conversation:
             self._event(event, now, step)
 
     def _early_event(self, event: Event, now: float, step: Step) -> None:
-        if len(self._early) < _MAX_EARLY_EVENTS:
+        if len(memoryview(event._raw or b"")) > limits.PREAUTH_MESSAGE_BYTES:
+            self._end(step, ProtocolError("a large event before hello-ok"), 1009)
+        elif len(self._early) < _MAX_EARLY_EVENTS:
             self._early.append(event)
         else:
             self._end(step, ProtocolError("a flood of events before hello-ok"), 1002)

@@ -10,6 +10,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any
 
 from .. import limits
@@ -60,6 +61,7 @@ _CREDENTIALS = {
     ),
 }
 _OTHER_CREDENTIALS = "compare the credentials given to gwsync with the gateway's configuration"
+_MAX_COMPARED = 1000  # names, for a hint: the list is the other side's, and may be endless
 _MISSING_SCOPE = re.compile(r"missing scope: (\S+)")
 
 
@@ -197,7 +199,8 @@ def _scope_hint(method: str, scope: str, known_methods: Collection[str]) -> str:
     if not known_methods or method in known_methods or method in UNADVERTISED:
         return hint
     # A gateway answers a method that it does not have with this same error.
-    near = difflib.get_close_matches(method, known_methods, n=3)
+    known = [name for name in islice(known_methods, _MAX_COMPARED) if len(name) <= 100]
+    near = difflib.get_close_matches(method[:100], known, n=3)
     names = f"; did you mean {', '.join(near)}" if near else ""
     return (
         f"the gateway advertises no method {method!r}, it may not exist{names}; if it does, {hint}"

@@ -23,6 +23,7 @@ from ..errors import (
 _PARKING = (AuthError, ConfigError, PairingRequired, ProtocolMismatch, ScopeError)
 _CLOSE_TRY_AGAIN = (1012, 1013)
 _CLOSE_CREDENTIALS_CHANGED = 4001
+_UNSOUND = ("BAD_CHALLENGE", "BAD_HELLO")  # handshakes that no gateway would offer
 
 
 class Backoff:
@@ -56,20 +57,23 @@ class Verdicts:
 
     def __init__(self) -> None:
         self.went_well()
+        self._met = False  # a gateway was there once
 
     def went_well(self) -> None:
+        self._met = True
         self._locked_out = False
         self._broken = 0
 
     def ends(self, error: GatewayError) -> bool:
         """Whether ``error`` was the last attempt's last word."""
-        if isinstance(error, ProtocolError):
+        if isinstance(error, ProtocolError) or getattr(error, "code", "") in _UNSOUND:
             self._broken += 1
             return self._broken >= limits.PROTOCOL_TRIES
         if isinstance(error, AuthError) and error.code == "AUTH_RATE_LIMITED":
             again, self._locked_out = self._locked_out, True
             return again or error.retry_after is None
-        return parks(error)
+        elsewhere = isinstance(error, UpgradeError) and not error.retryable
+        return parks(error) or (elsewhere and not self._met)
 
 
 def needs_a_person(error: GatewayError | None) -> bool:
@@ -86,6 +90,8 @@ def parks(error: GatewayError) -> bool:
         return error.details.get("recommendedNextStep") != "wait_then_retry"
     if isinstance(error, ConnectionLost):
         return error.close_code == _CLOSE_CREDENTIALS_CHANGED
+    if isinstance(error, UpgradeError):  # a redirect is never followed
+        return 300 <= (error.status or 0) < 400
     return isinstance(error, _PARKING)
 
 

@@ -30,7 +30,6 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[ \t]*
 _ACCEPT = b"sec-websocket-accept"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _SINGLE = (_ACCEPT, b"upgrade")
-_RETRY_AFTER_S = (1.0, 60.0)  # clamp: an answer of HTTP says nothing of milliseconds
 _RETRYABLE = (408, 425, 429)  # of those below 500; the others stay as they are
 
 
@@ -80,7 +79,7 @@ def refused(status: int, head: bytes, body: bytes, secrets: tuple[str, ...] = ()
     if status in (401, 403):
         return AuthError(message, code=f"HTTP_{status}", hint="it wants other credentials")
     found = _RETRY_AFTER.search(head)
-    low, high = _RETRY_AFTER_S
+    low, high = limits.HTTP_RETRY_MIN_S, limits.HTTP_RETRY_MAX_S
     return UpgradeError(
         message,
         status=status,

@@ -192,6 +192,13 @@ def test_a_flood_before_hello_ends_the_link(state: State) -> None:
     assert step.close_code == 1002
 
 
+def test_a_large_event_before_hello_ends_the_link() -> None:
+    talk = scene.asked()
+    step = say(talk, event(payload="x" * limits.PREAUTH_MESSAGE_BYTES))
+    assert isinstance(step.error, ProtocolError)
+    assert step.close_code == 1009
+
+
 # -- time --------------------------------------------------------------------------------
 
 

@@ -116,6 +116,21 @@ def test_what_breaks_the_protocol_again_and_again_is_no_gateway() -> None:
     assert verdicts.ends(AuthError("m"))
 
 
+def test_a_bad_challenge_or_hello_breaks_the_protocol_too() -> None:
+    verdicts = Verdicts()
+    bad = [HandshakeError("m", code=code) for code in ("BAD_HELLO", "BAD_CHALLENGE", "BAD_HELLO")]
+    assert [verdicts.ends(error) for error in bad] == [False, False, True]
+
+
+def test_a_page_instead_of_a_gateway_ends_it_unless_a_gateway_was_there() -> None:
+    page = UpgradeError("m", status=404, retryable=False)
+    verdicts = Verdicts()
+    assert verdicts.ends(page)
+    verdicts.went_well()
+    assert not verdicts.ends(page)
+    assert verdicts.ends(UpgradeError("m", status=308, retryable=False))
+
+
 WAITS = PairingRequired("m", details={"recommendedNextStep": "wait_then_retry"})
 
 
