@@ -5,7 +5,8 @@ then: to run one twice changes no state, sends no message, subscribes to nothing
 seen, rotates nothing, calls no model and costs nothing, whatever its params. In doubt a method is
 not here: its caller then gets ``ConnectionLost(outcome="maybe")`` and decides.
 
-Source: the handlers of gateway release 2026.9.6, read one by one. Their scopes are no guide
+Source: the handlers of gateway release 2026.9.6, most of them read one by one, and
+tests/real/test_reads_only.py, which calls what it can twice. Their scopes are no guide
 (``users.github.disconnect`` wants operator.read, ``config.openFile`` and ``cron.scratch.get`` both
 operator.admin), nor are their names: a comment tells where a name misleads.
 """

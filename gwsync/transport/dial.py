@@ -9,21 +9,28 @@ from collections.abc import Callable
 from socket import AF_INET6
 
 from ..config import Config
+from ..endpoint import Endpoint
 from ..runtime.hub import HubThread
 from . import tcp, tls, upgrade
 from .deadline import Deadline
 from .link import Link
 from .paths import PathMemory
 from .resolve import resolve
-from .trace import Tracer, log
+from .trace import Tracer, log, warn_once
 
 Dial = Callable[[Config, HubThread, Deadline, Tracer], Link]
+
+
+def _warn(endpoint: Endpoint) -> None:
+    if not endpoint.secure and not endpoint.is_loopback:
+        warn_once(f"{endpoint} is not encrypted: the network between can read the token")
 
 
 def dial(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> Link:
     """An open link to ``config.url``. Raises DialError of the stage that failed."""
     endpoint, family = config.endpoint, config.address_family
     log.info("dialling %s directly, address family %s", endpoint, family)
+    _warn(endpoint)
     paths = PathMemory(config, hub) if family == "auto" else None
     addresses = resolve(
         endpoint,

@@ -26,6 +26,16 @@ class Note:
         self.detail = ""
 
 
+_warned: set[str] = set()  # once a process: what they tell does not change while it runs
+
+
+def warn_once(line: str) -> None:
+    """Of what may be meant, and lets others read what they should not."""
+    if line not in _warned:
+        _warned.add(line)
+        log.warning("%s", line)
+
+
 class Tracer:
     """Collects the stages of one attempt."""
 

@@ -21,7 +21,7 @@ from ..endpoint import Endpoint
 from ..errors import DialTimeout, GatewayError, UnsoundUpgrade, UpgradeError
 from .answer import check_switch, refused, status_of
 from .deadline import Deadline
-from .trace import Tracer
+from .trace import Tracer, warn_once
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,18}) *\r\n", re.IGNORECASE)
 _SET_COOKIE = re.compile(rb"(?<=\r\n)set-cookie:[^\n]*\n", re.IGNORECASE)
@@ -41,12 +41,14 @@ def upgrade(
 
     The socket is closed if that fails. Raises UpgradeError, AuthError, DialTimeout.
     """
+    if websocket.isEnabledForTrace():
+        warn_once("websocket.enableTrace is on: it prints the headers of the upgrade, secrets too")
     head = _HeadSocket(sock, deadline.within(limit_s), tuple(value for _, value in headers))
     client = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
     try:
         with tracer.stage("upgrade", f"GET {endpoint.resource} as {endpoint.host}") as note:
             try:
-                client.connect(  # type: ignore[no-untyped-call]
+                client.connect(
                     endpoint.url,
                     socket=head,
                     redirect_limit=0,

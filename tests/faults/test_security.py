@@ -271,6 +271,18 @@ def test_s07_the_search_finds_what_is_there() -> None:
 # -- 8: websocket-client's trace -----------------------------------------------------------
 
 
+def test_s05_plaintext_to_another_machine_is_warned_of_once(
+    bench: Bench, debug: pytest.LogCaptureFixture, at_home: None
+) -> None:
+    url = bench.gateway.url.replace("127.0.0.1", "warned.ts.net")
+    for _ in range(2):
+        bench.connection(url=url, token=bench.gateway.token).connect()
+    bench.connection(token=bench.gateway.token).connect()  # loopback: nobody is between
+    warned = [record for record in debug.records if "is not encrypted" in record.getMessage()]
+    assert [record.levelname for record in warned] == ["WARNING"]
+    assert "warned.ts.net" in warned[0].getMessage()
+
+
 def test_s08_the_trace_of_websocket_client_is_never_switched_on() -> None:
     assert [
         path for path in SOURCES for name, _ in calls(path) if name.endswith("enableTrace")
@@ -293,6 +305,7 @@ def test_s08_a_trace_that_the_program_switched_on_shows_no_token(
     outputs = Outputs()
     outputs.add_log(debug.records)
     assert outputs.found([TOKEN, *stored_secrets(bench.state_dir)]) == []
+    assert any("enableTrace is on" in record.getMessage() for record in debug.records)
 
 
 # -- 11, 12: a credential is for one gateway -----------------------------------------------
