@@ -48,7 +48,7 @@ def upgrade(
     try:
         with tracer.stage("upgrade", f"GET {endpoint.resource} as {endpoint.host}") as note:
             try:
-                client.connect(
+                client.connect(  # type: ignore[no-untyped-call]
                     endpoint.url,
                     socket=head,
                     redirect_limit=0,
