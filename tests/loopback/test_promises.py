@@ -39,6 +39,18 @@ def through(bench: Bench, proxy: FaultProxy, **options: Any) -> gwsync.Connectio
     return connection
 
 
+def orphaned_read(bench: Bench, timeout: float) -> tuple[gwsync.Connection, InThread]:
+    """A read that was sent on a link that is gone, and no other link comes."""
+    connection = bench.connection(reconnect=SLOW)
+    connection.connect()
+    bench.gateway.hold("status", answer_only=True)
+    asked = InThread(connection.request, "status", timeout=timeout)
+    bench.gateway.wait_requests("status", 1)
+    bench.gateway.drop()
+    eventually(lambda: connection.status().state == "waiting", "the loss is noticed")
+    return connection, asked
+
+
 def runs(bench: Bench, method: str) -> int:
     """How often the gateway took a request to ``method``."""
     return sum(entry.method == method for entry in bench.gateway.ledger)
@@ -90,12 +102,7 @@ def test_any_other_call_is_lost_at_once_and_never_repeated(
 
 
 def test_a_read_that_is_never_answered_ends_with_its_timeout(bench: Bench) -> None:
-    connection = bench.connection(reconnect=SLOW)
-    connection.connect()
-    bench.gateway.hold("status", answer_only=True)
-    asked = InThread(connection.request, "status", timeout=4.0)
-    bench.gateway.wait_requests("status", 1)
-    bench.gateway.drop()
+    _, asked = orphaned_read(bench, timeout=4.0)
     with pytest.raises(gwsync.RequestTimeout, match="the link was lost") as caught:
         asked.result()
     assert caught.value.outcome == "maybe"
@@ -103,13 +110,7 @@ def test_a_read_that_is_never_answered_ends_with_its_timeout(bench: Bench) -> No
 
 
 def test_nothing_is_repeated_to_another_gateway(bench: Bench) -> None:
-    connection = bench.connection(reconnect=SLOW)
-    connection.connect()
-    bench.gateway.hold("status", answer_only=True)
-    asked = InThread(connection.request, "status", timeout=20)
-    bench.gateway.wait_requests("status", 1)
-    bench.gateway.drop()
-    eventually(lambda: connection.status().state == "waiting", "the loss is noticed")
+    connection, asked = orphaned_read(bench, timeout=20)
     other = bench.another_gateway()
     connection.configure(other.url, token=other.token, state_dir=bench.state_dir)
     with pytest.raises(gwsync.ConnectionLost, match="another gateway") as caught:
@@ -120,13 +121,7 @@ def test_nothing_is_repeated_to_another_gateway(bench: Bench) -> None:
 
 
 def test_a_call_that_waits_to_be_sent_again_ends_with_close(bench: Bench) -> None:
-    connection = bench.connection(reconnect=SLOW)
-    connection.connect()
-    bench.gateway.hold("status", answer_only=True)
-    asked = InThread(connection.request, "status", timeout=20)
-    bench.gateway.wait_requests("status", 1)
-    bench.gateway.drop()
-    eventually(lambda: connection.status().state == "waiting", "the loss is noticed")
+    connection, asked = orphaned_read(bench, timeout=20)
     assert connection.status().pending == 1
     connection.close()
     with pytest.raises(gwsync.ConnectionClosed) as caught:
