@@ -141,7 +141,7 @@ class Stage:
         if isinstance(came, gwsync.GatewayError):
             assert isinstance(came, gwsync.ConnectionLost), (name, came)
             assert came.outcome in ("maybe", "not_sent"), (name, came)
-            assert method != "note.put", f"{name} has a key, and was not sent again"
+            assert method == "note.add", f"{name} ({method}) could have been sent again: {came!r}"
             assert not (came.outcome == "not_sent" and times), f"{name}: {came!r}, but it was done"
         elif method == READ:
             assert "deviceId" in came
