@@ -168,7 +168,10 @@ class Config:
         for name in ("ca_file", "client_cert", "state_dir", "server_name"):
             value = getattr(self, name)
             if value is not None:
-                value = os.fspath(value)
+                try:
+                    value = os.fspath(value)
+                except TypeError:
+                    raise ConfigError(f"{name} must be a string, not {value!r}") from None
                 _check_text(name, value)
                 put(self, name, value)
         if self.server_name is not None and not endpoint.is_name(self.server_name):
@@ -292,6 +295,10 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
     return names
 
 
+# They come from the URL, or are what RFC 6455 says; another one would be another gateway's.
+_UPGRADE_HEADERS = ("host", "upgrade", "connection", "content-length", "transfer-encoding")
+
+
 def _headers(value: Any) -> tuple[tuple[str, str], ...]:
     pairs = value.items() if isinstance(value, Mapping) else value
     try:
@@ -307,4 +314,6 @@ def _headers(value: Any) -> tuple[tuple[str, str], ...]:
             raise ConfigError(
                 "an Origin header would make the gateway strip every scope", hint="leave it out"
             )
+        if name.lower() in _UPGRADE_HEADERS or name.lower().startswith("sec-websocket-"):
+            raise ConfigError(f"the header {name} is the upgrade's own", hint="leave it out")
     return checked

@@ -44,7 +44,7 @@ def prepare(
     *,
     max_payload: int,
     done: Callable[[], None],
-    idempotency_key: str | None = None,
+    idempotency_key: Any = None,
     final: bool = False,
 ) -> Call:
     """A call, checked and encoded. Raises ConfigError or PayloadTooLarge; nothing was sent."""
@@ -56,6 +56,8 @@ def prepare(
     # A subscription is the link's own: after a loss it is as if it had never been made.
     reads = method in READS_ONLY or method in SUBSCRIPTION_METHODS
     if idempotency_key is not None:
+        if not isinstance(idempotency_key, str) or not idempotency_key:
+            raise ConfigError(f"idempotency_key must be a string, not {idempotency_key!r}")
         fields["idempotencyKey"] = idempotency_key
     elif method in WANTS_IDEMPOTENCY_KEY:
         fields.setdefault("idempotencyKey", secrets.token_urlsafe(16))

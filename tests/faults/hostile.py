@@ -260,11 +260,11 @@ class _Relay:
 
 def main(pem: str) -> None:
     """The hostile process: one JSON line asks, one answers."""
-    from faults.cases import CASES
+    from faults.cases import CASES, LARGE_HELLO
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    scripts = {case.name: case for case in CASES}
+    scripts = {case.name: case for case in (*CASES, LARGE_HELLO)}
     listeners: dict[int, Any] = {}
     for line in sys.stdin:
         asked = json.loads(line)

@@ -45,10 +45,35 @@ RECORDED = [json.dumps(scene.recorded(name)).encode() for name in _NAMES] + [
     scene.refused("2", "UNAVAILABLE", retryable=True, retryAfterMs=500),
 ]
 _PIECES = [
-    b"{", b"}", b"[", b"]", b'"', b"\\", b"\\u", b"\\ud800", b"null", b"true", b"1e999", b"-", b"0",
-    b"NaN", b",", b":", b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b'"type"', b'"res"',
-    b'"event"', b'"id":', b'"seq":', b"[" * 3000, b'{"a":' * 3000, b"9" * 5000,
-]  # fmt: skip
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b'"',
+    b"\\",
+    b"\\u",
+    b"\\ud800",
+    b"null",
+    b"true",
+    b"1e999",
+    b"-",
+    b"0",
+    b"NaN",
+    b",",
+    b":",
+    b"\0",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\xef\xbb\xbf",
+    b'"type"',
+    b'"res"',
+    b'"event"',
+    b'"id":',
+    b'"seq":',
+    b"[" * 3000,
+    b'{"a":' * 3000,
+    b"9" * 5000,
+]
 
 
 def mutated(rng: random.Random, data: bytes) -> bytes:
