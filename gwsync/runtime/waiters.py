@@ -129,7 +129,7 @@ class GreenletWaiter:
         timer = gevent.Timeout.start_new(timeout) if timeout is not None else None
         try:
             self._watcher = watcher
-            with _ctrl_c_unprinted(hub, current):
+            with _ctrl_c(hub, current):
                 while not self._done:
                     hub.switch()
         except gevent.Timeout as expired:
@@ -144,20 +144,34 @@ class GreenletWaiter:
 
 
 @contextlib.contextmanager
-def _ctrl_c_unprinted(hub: Any, current: Any) -> Iterator[None]:
-    """While the main greenlet is parked by us, gevent need not print a Ctrl-C as well.
+def _ctrl_c(hub: Any, current: Any) -> Iterator[None]:
+    """While the main greenlet is parked by us, Ctrl-C reaches it soon, and gevent is quiet.
+
+    A signal that comes between gevent's last look at them and its wait for I/O does not end
+    that wait (there is such a look once a round): the timer makes rounds.
 
     gevent raises it in that greenlet, that is in the caller, and prints it besides.
     ``NOT_ERROR`` is gevent's own switch for that; it is put back when the wait ends.
     """
-    if current is not hub.parent or "NOT_ERROR" in vars(hub):  # set by the user: theirs
+    if current is not hub.parent:
         yield
         return
-    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
+    rounds = hub.loop.timer(limits.SIGNAL_CHECK_S, limits.SIGNAL_CHECK_S, ref=False)
+    ours = "NOT_ERROR" not in vars(hub)  # set by the user: theirs
     try:
+        rounds.start(_nothing)
+        if ours:
+            hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
         yield
     finally:
-        del hub.NOT_ERROR
+        if ours:
+            vars(hub).pop("NOT_ERROR", None)
+        rounds.stop()
+        rounds.close()
+
+
+def _nothing() -> None:
+    """What a timer calls that is there to wake its loop."""
 
 
 def make_waiter() -> Waiter:

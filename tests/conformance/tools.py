@@ -274,7 +274,11 @@ class Program:
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
+        self.send(signal.SIGINT)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
 
     def end(self, timeout: float = WAIT_S) -> tuple[int, str]:
         """Its exit code and standard error once it has ended by itself."""
@@ -308,6 +312,11 @@ class Script(Program):
         super().__init__([sys.executable, "-u", "-c", source], {**os.environ, **env})
 
 
+def generous(limit: float) -> float:
+    """A time limit, in seconds of a machine that has nothing else to do, as a bound for here."""
+    return limit * _SLACK
+
+
 @contextlib.contextmanager
 def elapsed_below(limit: float, what: str) -> Iterator[None]:
     """Fail when the block takes longer, in seconds of a machine that has nothing else to do.
@@ -315,7 +324,7 @@ def elapsed_below(limit: float, what: str) -> Iterator[None]:
     These bounds tell "at once" from "when a timeout ended it", so where several suites share
     two cores they may be wider; benchmarks measure speed.
     """
-    limit *= _SLACK
+    limit = generous(limit)
     began = time.monotonic()
     yield
     took = time.monotonic() - began
