@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from . import payloads
+from . import markup, payloads
 from .errors import GatewayError, ProtocolError
 from .payloads import PresenceRow
 
@@ -156,6 +156,9 @@ class Hello:
             f"conn_id={self.conn_id!r}, scopes={self.scopes!r})"
         )
 
+    def _repr_html_(self) -> str:
+        return markup.hello(self)
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -253,6 +256,9 @@ class Trace:
     def __str__(self) -> str:
         return "\n".join(map(str, self.stages))
 
+    def _repr_html_(self) -> str:
+        return markup.trace(self)
+
 
 @dataclass(frozen=True)
 class SubscriptionStatus:
@@ -291,3 +297,6 @@ class Status:
     next_attempt_in: float | None = None
     rtt: float | None = None
     trace: Trace | None = None
+
+    def _repr_html_(self) -> str:
+        return markup.status(self)

@@ -155,7 +155,7 @@ def test_ctrl_c_reaches_the_caller_and_the_connection_goes_on(
             gateway.resume()
         script.expect("True")
         left = script.read_until(bool, "no status")
-        with elapsed_below(3, "the exit"):
+        with elapsed_below(10, "the exit"):
             assert script.end() == (0, "")
     # Two of three: this machine may do something else for a moment.
     assert took[1] < generous(LIMIT_S), took
@@ -177,9 +177,9 @@ gwsync.request("held", timeout=60)
 """
     with Script(patch + source, bench.environment()) as script:
         script.expect("blocked")
-        bench.gateway.wait_requests("held")
+        bench.gateway.wait_requests("held", timeout=30)
         script.interrupt()
-        with elapsed_below(2.5, "the exit"):
+        with elapsed_below(10, "the exit"):
             code, errors = script.end()
     assert code == -signal.SIGINT
     assert errors.strip().endswith("KeyboardInterrupt")

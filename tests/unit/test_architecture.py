@@ -19,7 +19,7 @@ MAX_LINES = 400
 
 FLOORS = {
     "values": 0, "limits": 0, "errors": 0, "endpoint": 0, "payloads": 0,
-    "version": 0,
+    "version": 0, "markup": 0,
     "config": 1, "discovery": 1, "identity": 1, "statefile": 1, "runtime": 1,
     "protocol": 2, "transport": 2,
     "session": 3,
@@ -31,7 +31,7 @@ FLOORS = {
 TOP = ("cli", "__main__")  # what may say `import gwsync`
 # Modules that lie beside each other on one floor, and may know each other.
 BESIDE = [
-    {"values", "limits", "errors", "endpoint", "payloads", "version"},
+    {"values", "limits", "errors", "endpoint", "payloads", "version", "markup"},
     {"config", "discovery"},
     {"identity", "statefile"},
 ]
