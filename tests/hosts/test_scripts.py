@@ -22,17 +22,36 @@ print(monkey.saved)
 
 def test_a_busy_or_sleeping_main_thread_starves_nothing(bench: Bench) -> None:
     """Events arrive, pings are answered and the link stays, whatever the main thread does."""
-    gateway = bench.another_gateway(ping_interval=0.1, tick_interval=1.0)
+    gateway = bench.another_gateway(ping_interval=0.5, tick_interval=5.0)
     source = """
 import gwsync, time
 seen = []
 gwsync.subscribe(seen.append, "demo")
 gwsync.connect()
-end = time.monotonic() + 0.6
+end = time.monotonic() + 1.2
 while time.monotonic() < end:
     pass
-time.sleep(0.6)
-print(gwsync.status().reconnects, gwsync.request("health")["ok"])
+time.sleep(1.2)
+status = gwsync.status()
+print(status.reconnects, status.last_error, gwsync.request("health")["ok"])
 """
     bench._gateway = gateway
-    assert clean(bench, source) == ["0 True"]
+    assert clean(bench, source) == ["0 None True"]
+
+
+def test_fifty_threads_share_one_socket(bench: Bench) -> None:
+    source = """
+import threading, gwsync
+answers, start = [], threading.Barrier(50)
+def work(n):
+    start.wait()
+    answers.extend(gwsync.request("echo", {"n": n + k})["n"] for k in range(0, 500, 50))
+threads = [threading.Thread(target=work, args=(n,)) for n in range(50)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(sorted(answers) == list(range(500)), gwsync.status().sockets_opened)
+"""
+    assert clean(bench, source, timeout=60) == ["True 1"]
+    assert bench.gateway.sockets_total == 1
