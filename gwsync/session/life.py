@@ -16,7 +16,7 @@ from gevent.event import Event
 
 from .. import limits
 from ..errors import AuthError, ConfigError, ConnectionLost, GatewayError, TcpError
-from ..protocol.conversation import Conversation, State, Step
+from ..protocol.conversation import Conversation, Step
 from ..runtime import offload
 from ..runtime.clock import SleepWatch
 from ..transport.link import Link
@@ -146,9 +146,11 @@ class Life:
             while True:
                 self._apply(link, conversation.receive(link.receive(), time.monotonic()))
         except GatewayError as error:
+            # Before calls are settled: a close frame may leave, but nothing that is to be
+            # sent again, nor the rest of what is half written.
             link.withdraw()
-            # Before calls are settled: nothing that is to be sent again may still leave.
-            link.finish(FLUSH_S if conversation.state is State.ENDED else 0.0)
+            broken = isinstance(error, ConnectionLost) and error.close_code == 1006
+            link.finish(0.0 if broken else FLUSH_S)
             return error
         finally:
             watch.kill(block=False)

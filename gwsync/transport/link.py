@@ -147,6 +147,7 @@ class Link:
                 self._flushed.set()
         except OSError:
             self._sock.close()  # the reader sees it and reports; one voice is enough
+            self._flushed.set()  # nothing will leave any more
 
     def _write_pongs(self) -> None:
         pings = self._scanner.pings

@@ -12,17 +12,9 @@ from gwsync import limits
 from gwsync.errors import ConnectionLost, ProtocolError
 from gwsync.transport.framing import Scanner
 from gwsync.values import Binary
+from unit.transport.test_link import frame
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-
-
-def frame(payload: bytes, opcode: int = TEXT, fin: int = 1, rsv: int = 0) -> bytes:
-    head = bytes([fin << 7 | rsv << 4 | opcode])
-    if len(payload) < 126:
-        return head + bytes([len(payload)]) + payload
-    if len(payload) < 65536:
-        return head + b"\x7e" + struct.pack("!H", len(payload)) + payload
-    return head + b"\x7f" + struct.pack("!Q", len(payload)) + payload
 
 
 def scanner(max_message: int = 1000) -> Scanner:
