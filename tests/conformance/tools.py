@@ -280,6 +280,25 @@ class Program:
         """Send it a signal."""
         self._process.send_signal(number)
 
+    def stop(self) -> None:
+        """Have it stand still until :meth:`go_on`; returns when it does."""
+        self._process.send_signal(signal.SIGSTOP)
+        eventually(lambda: self._state() == "T", "the program stands still")
+
+    def go_on(self) -> None:
+        """Let a stopped program run again."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self._process.kill()
+        self._process.wait(WAIT_S)
+
+    def _state(self) -> str:
+        """One letter, as ps shows it."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
+        return stat.rpartition(")")[2].split()[0]
+
     def end(self, timeout: float = WAIT_S) -> tuple[int, str]:
         """Its exit code and standard error once it has ended by itself."""
         try:
