@@ -30,7 +30,7 @@ pytest.importorskip("gunicorn")
 WORKERS = 2
 KINDS = {"sync": 1, "gthread": 4, "gevent": 4}  # requests that a worker serves at once
 APPLICATION = """
-import json, os
+import json, os, time
 import gwsync
 
 pushes = []
@@ -40,6 +40,8 @@ master = gwsync.hello().conn_id if "--preload" in os.environ["HOW"] else None
 def application(environ, start_response):
     method = environ["PATH_INFO"].strip("/")
     answer = gwsync.request(method, {"n": environ["QUERY_STRING"]}, timeout=60)
+    while method == "held" and "demo" not in pushes:  # sent before the answer, to another thread
+        time.sleep(0.01)
     told = {
         "pid": os.getpid(), "conn": gwsync.hello().conn_id, "master": master, "answer": answer,
         "sockets": gwsync.status().sockets_opened, "pushes": pushes.count("demo"),
