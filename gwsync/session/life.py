@@ -177,6 +177,10 @@ class Life:
         while (due := conversation.next_deadline()) is not None:
             pause = min(max(due - time.monotonic(), 0.0), limits.WATCH_EVERY_S)
             gevent.sleep(pause)
+            if time.monotonic() >= due:
+                # If this process stood still until now, what came meanwhile is unread:
+                # the reader's turn comes first.
+                gevent.sleep(limits.READER_TURN_S)
             now = time.monotonic()
             conversation.received(link.bytes_in, now)
             slept = sleeps.slept_s(pause)

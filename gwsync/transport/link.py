@@ -6,13 +6,16 @@ thread. What arrives is taken apart by a Scanner; websocket-client formats what 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
 from collections import deque
+from socket import SHUT_RDWR
 from typing import Any, Protocol
 
 import gevent
 from gevent.event import Event
+from gevent.socket import socket
 from websocket import ABNF
 
 from .. import limits
@@ -45,6 +48,7 @@ class Link:
         self._leftover = leftover
         self._scanner = Scanner(max_message)
         self._end: GatewayError | None = None
+        self._broke: ConnectionLost | None = None  # what the writer met
         self._outgoing: deque[tuple[bytes, Parcel | None]] = deque()
         self._blocked_at: float | None = None  # since when the writer makes no progress
         self._half_written: Parcel | None = None
@@ -94,12 +98,11 @@ class Link:
         try:
             data: bytes = self._sock.recv(limits.RECV_BUFFER_BYTES)
         except OSError as error:
-            self._end = self._end or ConnectionLost(
-                f"the link broke: {(error.strerror or str(error)).lower()}", reason="reset"
-            )
+            self._end = self._end or self._broke or _broken_by(error)
             return b""
         if not data:
-            self._end = ConnectionLost("the link ended without a close frame", reason="eof")
+            eof = ConnectionLost("the link ended without a close frame", reason="eof")
+            self._end = self._broke or eof
         self.bytes_in += len(data)
         return data
 
@@ -145,9 +148,14 @@ class Link:
                     self._write_pongs()
                     self._write_some()
                 self._flushed.set()
-        except OSError:
-            self._sock.close()  # the reader sees it and reports; one voice is enough
+        except OSError as error:
+            # What the other side said last may still be unread, a close frame above all:
+            # so the reader goes on to the end of that, and reports.
+            self._broke = _broken_by(error)
             self._flushed.set()  # nothing will leave any more
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's own, which would have the rest read undeciphered.
+                socket.shutdown(self._sock, SHUT_RDWR)
 
     def _write_pongs(self) -> None:
         pings = self._scanner.pings
@@ -246,3 +254,8 @@ class Link:
         """In a forked child: the descriptor, to be closed raw; nothing else is touched."""
         self.ended = True
         return int(self._sock.fileno())
+
+
+def _broken_by(error: OSError) -> ConnectionLost:
+    why = (error.strerror or str(error)).lower()
+    return ConnectionLost(f"the link broke: {why}", reason="reset")

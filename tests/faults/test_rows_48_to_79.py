@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import socket
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ import gwsync
 from conformance.tools import InThread, Log, elapsed_below, eventually
 from gwsync import limits
 from gwsync.testing import FaultProxy
-from loopback.support import SLOW, Bench, is_event, is_state, until_closed
+from loopback.support import SLOW, Bench, accepted, is_event, is_state, read_head, until_closed
 
 QUICK = {"ping_interval": 0.3, "ping_timeout": 0.3}
 
@@ -375,12 +376,19 @@ def test_row_75_a_reset_while_closing(bench: Bench, proxy: FaultProxy) -> None:
         closing.result()
 
 
-@pytest.mark.parametrize("phase", ["tcp", "upgrade", "challenge", "hello", "backoff"])
+def upgraded(sock: socket.socket) -> None:
+    """A WebSocket, and then not a word."""
+    sock.sendall(accepted(read_head(sock)))
+    until_closed(sock)
+
+
+@pytest.mark.parametrize("phase", ["upgrade", "challenge", "hello", "backoff"])
 def test_row_76_close_in_any_phase(bench: Bench, phase: str) -> None:
     options: dict[str, Any] = {}
-    if phase in ("tcp", "upgrade"):
-        silent = bench.server(until_closed)
-        options = {"url": silent.url, "token": "x"}
+    if phase == "upgrade":
+        options = {"url": bench.server(until_closed).url, "token": "x"}
+    elif phase == "challenge":
+        options = {"url": bench.server(upgraded).url, "token": "x"}
     elif phase == "backoff":
         options = {"reconnect": SLOW}
     connection = bench.connection(**options)
@@ -408,6 +416,7 @@ def test_row_77_close_by_everybody(bench: Bench, proxy: FaultProxy) -> None:
         closed.set()
 
     life.connection.subscribe(closes, "demo", replay=False)
+    life.connection.request("health")  # by now it is subscribed
     bench.gateway.push("demo", 1)
     assert closed.wait(10)
     with elapsed_below(1.25, "closing again"):

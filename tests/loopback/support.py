@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import select
 import socket
 import struct
@@ -151,6 +153,20 @@ def read_head(sock: socket.socket) -> bytes:
             raise ConnectionError("it left before its request was whole")
         head += data
     return head
+
+
+def accepted(head: bytes) -> bytes:
+    """The 101 that this request deserves."""
+    key = next(
+        line.split(b":", 1)[1].strip()
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"sec-websocket-key:")
+    )
+    proof = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + proof + b"\r\n\r\n"
+    )
 
 
 def answers(response: str | bytes) -> Callable[[socket.socket], None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 import socket
 import threading
@@ -18,6 +16,7 @@ from gwsync.session import attempt
 from loopback.support import (
     WAIT_S,
     Bench,
+    accepted,
     answers,
     error_of,
     http,
@@ -66,20 +65,6 @@ def swallowing() -> Iterator[Callable[[str, int], int]]:
     yield listen
     for one in opened:
         one.close()
-
-
-def accepted(head: bytes) -> bytes:
-    """The 101 that this request deserves."""
-    key = next(
-        line.split(b":", 1)[1].strip()
-        for line in head.split(b"\r\n")
-        if line.lower().startswith(b"sec-websocket-key:")
-    )
-    proof = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-    return (
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + proof + b"\r\n\r\n"
-    )
 
 
 def fails(bench: Bench, url: str, **options: Any) -> Any:

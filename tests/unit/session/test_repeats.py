@@ -9,11 +9,11 @@ import pytest
 
 from gwsync.session.repeats import Repeats
 
-log = logging.getLogger("gwsync.session")
+log = logging.getLogger("gwsync.test_repeats")  # nobody else writes there
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records]
+    return [record.getMessage() for record in caplog.records if record.name == log.name]
 
 
 def test_a_burst_is_a_few_lines_and_a_count(caplog: pytest.LogCaptureFixture) -> None:

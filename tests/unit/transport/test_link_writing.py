@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import struct
 import time
 from collections.abc import Iterator
 
@@ -12,6 +14,7 @@ from gevent import socket as gevent_socket
 from websocket import ABNF
 
 from gwsync import limits
+from gwsync.errors import ConnectionLost
 from gwsync.protocol.pending import Call
 from gwsync.transport.link import Link
 from unit.transport.test_link import Pair
@@ -129,26 +132,18 @@ def test_part_of_a_batch_may_be_handed_over(monkeypatch: pytest.MonkeyPatch) -> 
     """The kernel takes three bytes of the second frame, and then the link breaks."""
     near, far = socket.socketpair()
 
-    class Breaking:
-        """As much of a socket as the writer needs."""
+    class Breaking(gevent_socket.socket):
+        """It has room for eleven bytes."""
 
-        def __init__(self) -> None:
-            self.sock = gevent_socket.socket(near.family, near.type, near.proto, near.detach())
-            self.room = 11
+        room = 11
 
-        def send(self, data: memoryview) -> int:
+        def send(self, data: memoryview, flags: int = 0) -> int:  # type: ignore[override]
             if not self.room:
-                raise ConnectionResetError
+                raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
             taken, self.room = min(len(data), self.room), 0
             return taken
 
-        def settimeout(self, timeout: float | None) -> None:
-            self.sock.settimeout(timeout)
-
-        def close(self) -> None:
-            self.sock.close()
-
-    link = Link(Breaking())
+    link = Link(Breaking(near.family, near.type, near.proto, near.detach()))
     calls = [Call(str(n), b"") for n in range(2)]
     for call in calls:
         link.send(b"{}", call)  # eight bytes each on the wire
@@ -158,6 +153,26 @@ def test_part_of_a_batch_may_be_handed_over(monkeypatch: pytest.MonkeyPatch) -> 
     assert link.bytes_out == 11
     link.abort()
     far.close()
+
+
+def test_what_was_said_last_is_heard_though_nothing_can_be_written(pair: Pair) -> None:
+    """The gateway closed with a reason, and what we go on to write meets a reset."""
+    pair.far.sendall(b"\x88\x02" + struct.pack("!H", 4001))
+    pair.far.close()
+    pair.link.send(b"into the void")
+    with gevent.Timeout(5):
+        pair.link._writer.join()
+    error = pair.end()
+    assert isinstance(error, ConnectionLost)
+    assert error.close_code == 4001
+
+
+def test_what_the_writer_met_is_told(pair: Pair) -> None:
+    pair.far.close()
+    pair.link.send(b"into the void")
+    with gevent.Timeout(5):
+        pair.link._writer.join()
+    assert "the link broke: broken pipe" in str(pair.end())
 
 
 def test_withdrawing_takes_messages_back_and_leaves_the_rest(pair: Pair) -> None:
