@@ -15,16 +15,14 @@ from conformance.fixtures import *  # noqa: F403
 from conformance.fixtures import Open
 from conformance.target import visit
 from conformance.tools import Log
+from proxies.ssh import SshServer
 from real.runner import RealGateway
-from real.ssh import SshServer
 
 
 @pytest.fixture
-def ssh_server(tmp_path: Path) -> Iterator[SshServer]:
-    """On loopback, in a directory of its own."""
-    directory = tmp_path / "ssh"
-    directory.mkdir(mode=0o700)
-    with SshServer(directory) as server:
+def ssh_server() -> Iterator[SshServer]:
+    """On loopback."""
+    with SshServer() as server:
         yield server
 
 
@@ -45,7 +43,8 @@ def test_a_tunnel_dies_and_another_is_found(
 ) -> None:
     config, log = tmp_path / "openclaw.json", Log()
     environment.setenv("OPENCLAW_CONFIG_PATH", str(config))
-    with ssh_server.tunnel(gateway.port) as old_port:
+    with ssh_server.tunnel(gateway.port) as tunnel:
+        old_port = tunnel.port
         write_config(config, old_port, gateway.token)
         connection = open_to(None)
         connection.subscribe(log)
@@ -53,7 +52,8 @@ def test_a_tunnel_dies_and_another_is_found(
         assert connection.status().url == f"ws://127.0.0.1:{old_port}"
         assert connection.request("health")["ok"] is True
     waiting = log.wait(lambda push: is_state(push, "waiting"), "the tunnel is gone", after=start)
-    with ssh_server.tunnel(gateway.port) as new_port:
+    with ssh_server.tunnel(gateway.port) as tunnel:
+        new_port = tunnel.port
         assert new_port != old_port
         write_config(config, new_port, gateway.token)
         connected = log.wait(lambda push: is_state(push, "connected"), "it is back", after=waiting)
