@@ -14,6 +14,7 @@ from typing import Any
 
 from . import discovery, endpoint, limits
 from .errors import ConfigError
+from .proxy_url import OFF, ProxyURL, parse_proxy
 
 
 class Unset:
@@ -98,7 +99,9 @@ class Config:
     """Everything that decides which connection one gets; equal configs are the same one.
 
     ``url``: ws or wss. ``token``, ``password``, ``device_token``: at most the first
-    given is used. ``scopes``: what to ask for. ``connect_timeout``,
+    given is used. ``proxy``: the URL of a SOCKS or HTTP proxy (None: dial directly;
+    for :meth:`discover`, ``""`` means the same whatever the environment says), except
+    to what ``no_proxy`` names. ``scopes``: what to ask for. ``connect_timeout``,
     ``request_timeout``: seconds; ``stage_timeouts``: seconds by stage, for those that
     need other limits than the usual. ``address_family``: ``"ipv4"``, ``"any"`` (both,
     IPv4 preferred), ``"ipv6"`` or ``"auto"`` (both, what worked last first).
@@ -121,6 +124,8 @@ class Config:
     role: str = "operator"
     scopes: tuple[str, ...] = ("operator.read", "operator.write")
     caps: tuple[str, ...] = ()
+    proxy: str | None = None
+    no_proxy: tuple[str, ...] = ()
     address_family: str = "ipv4"
     ca_file: str | None = None
     client_cert: str | None = None
@@ -150,6 +155,8 @@ class Config:
             raise ConfigError(
                 f"address_family must be one of {', '.join(FAMILIES)}, not {self.address_family!r}"
             )
+        put(self, "proxy", _checked_proxy(self.proxy))
+        put(self, "no_proxy", _names("no_proxy", self.no_proxy))
         put(self, "tls_fingerprint", self._checked_pin())
         put(self, "stage_timeouts", _stage_timeouts(self.stage_timeouts))
         put(
@@ -200,12 +207,23 @@ class Config:
     def endpoint(self) -> endpoint.Endpoint:
         return endpoint.parse(self.url, allow_plaintext=self.allow_plaintext)
 
+    @property
+    def proxy_url(self) -> ProxyURL | None:
+        """The proxy on the way to ``url``, or None if it is dialled directly."""
+        if self.proxy is None:
+            return None
+        from .proxy_env import bypasses
+
+        return None if bypasses(self.endpoint, self.no_proxy) else parse_proxy(self.proxy)
+
     def __repr__(self) -> str:
         shown = [f"url={self.url!r}"]
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name in ("url", "sources") or value == item.default:
                 continue
+            if item.name == "proxy":
+                value = parse_proxy(value).masked
             shown.append(f"{item.name}={value!r}" if item.repr else f"{item.name}=***")
         return f"Config({', '.join(shown)})"
 
@@ -214,7 +232,9 @@ class Config:
         """The config of this process, each setting from the first place that has it.
 
         Arguments, then ``GWSYNC_*``, then ``OPENCLAW_*``, then OpenClaw's own
-        ``openclaw.json``, then the defaults; ``.sources`` says which it was. A
+        ``openclaw.json``, then the defaults; ``.sources`` says which it was. A proxy that
+        neither arguments nor ``GWSYNC_PROXY`` name is that of ``HTTPS_PROXY``,
+        ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, but never for loopback. A
         credential found for one URL is never used for another: with an explicit ``url``
         only explicit credentials count, and those set in the environment without a URL
         beside them. Raises ConfigError.
@@ -238,6 +258,7 @@ FAMILIES = ("ipv4", "any", "ipv6", "auto")
 STAGE_LIMITS = {
     "resolve": limits.RESOLVE_TIMEOUT_S,
     "tcp": limits.TCP_TIMEOUT_S,
+    "proxy": limits.PROXY_TIMEOUT_S,
     "tls": limits.TLS_TIMEOUT_S,
     "upgrade": limits.UPGRADE_TIMEOUT_S,
     "handshake": limits.HANDSHAKE_TIMEOUT_S,
@@ -265,6 +286,13 @@ def _stage_timeouts(value: Any) -> tuple[tuple[str, float], ...]:
             )
         checked_timeout(seconds, f"stage_timeouts[{stage!r}]", none=False)
     return tuple(sorted(pairs.items()))
+
+
+def _checked_proxy(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value.strip().lower() in OFF):
+        return None
+    parse_proxy(value)
+    return str(value)
 
 
 def _check_secret(name: str, value: Any) -> None:

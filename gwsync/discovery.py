@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import endpoint
 from .errors import ConfigError
 
 _CREDENTIALS = ("token", "password", "device_token")
@@ -33,6 +34,8 @@ _OWN: dict[str, Callable[[str], Any]] = {
     "token": str,
     "password": str,
     "device_token": str,
+    "proxy": str,
+    "no_proxy": _split,
     "address_family": str,
     "ca_file": str,
     "tls_fingerprint": str,
@@ -73,15 +76,49 @@ def discover(
     """
     environ = os.environ if environ is None else environ
     found = _own(environ)
+    _find_gateway(found, given, same_url, environ)
+    if "proxy" not in given and "proxy" not in found.values:
+        _find_proxy(found, given, environ)
+    return found
+
+
+def _find_proxy(found: Found, given: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    if not any(name.lower().endswith("_proxy") for name in environ):
+        return
+    try:
+        target = endpoint.parse(
+            given.get("url") or found.values.get("url", endpoint.DEFAULT_URL), allow_plaintext=True
+        )
+    except ConfigError:
+        return  # it will be told when the URL is used
+    # With a no_proxy of our own it is that one which counts, and the variable does not.
+    own = given.get("no_proxy", found.values.get("no_proxy"))
+    if own is not None:
+        environ = {name: environ[name] for name in environ if name.lower() != "no_proxy"}
+    from .proxy_env import environment_proxy
+
+    proxy, source = environment_proxy(target, environ)
+    if proxy is not None:
+        found.values["proxy"] = proxy
+    if source:
+        found.sources["proxy"] = source
+
+
+def _find_gateway(
+    found: Found,
+    given: Mapping[str, Any],
+    same_url: Callable[[str, str], bool],
+    environ: Mapping[str, str],
+) -> None:
     own_url = found.values.get("url")
     url = given.get("url")
     if url is not None:
         # A token set beside GWSYNC_URL belongs to that URL; one set alone, to any.
         if own_url is not None and not same_url(str(url), own_url):
             _drop_credentials(found)
-        return found
+        return
     if own_url is not None:
-        return found
+        return
     credentials_known = any(name in found.values or name in given for name in _CREDENTIALS)
     openclaw_url = environ.get("OPENCLAW_GATEWAY_URL")
     if openclaw_url:
@@ -90,9 +127,8 @@ def discover(
             for name in ("token", "password"):
                 variable = f"OPENCLAW_GATEWAY_{name.upper()}"
                 found.put_first(name, (environ.get(variable), variable))
-        return found
+        return
     _from_file(found, environ, credentials_known)
-    return found
 
 
 def _own(environ: Mapping[str, str]) -> Found:

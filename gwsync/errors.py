@@ -10,7 +10,9 @@ of gwsync still catches the right thing::
     +- DialError(ConnectionError)       .stage .trace
     |  +- ResolveError  TcpError  TlsError  UpgradeError(.status)
     |  |                                   +- UnsoundUpgrade(ProtocolError)
+    |  +- ProxyError(.finding .proxy .target .sent .received .addresses_tried)
     |  +- DialTimeout(TimeoutError)     .stage says where the time went
+    |     +- ProxyTimeout(ProxyError)
     +- HandshakeError(.code .details)
     |  +- AuthError  PairingRequired(.request_id .approve_command)
     |  +- ScopeError  ProtocolMismatch
@@ -158,6 +160,57 @@ class UpgradeError(DialError):
 
 class DialTimeout(DialError, TimeoutError):
     """The connect deadline passed; ``stage`` says where the time went."""
+
+
+# Findings that stay until somebody changes something: another URL, other credentials.
+_LASTING = (
+    "PROXY_IS_",
+    "PROXY_AUTH_",
+    "PROXY_UNKNOWN_REPLY",
+    "PROXY_NO_CONNECT_COMMAND",
+    "PROXY_ATYP_UNSUPPORTED",
+    "TARGET_DENIED_BY_PROXY",
+    "TLS_CERT_INVALID",
+)
+
+
+class ProxyError(DialError):
+    """The way through the proxy failed; ``finding`` is the kind of failure, in one word.
+
+    ``proxy`` and ``target`` without their secrets; ``sent`` and ``received``: the bytes
+    of the dialogue with the proxy, credentials masked; ``elapsed``: seconds in it;
+    ``addresses_tried``: each address of the proxy and what came of it.
+    """
+
+    stage = "proxy"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        finding: str,
+        proxy: str = "",
+        target: str = "",
+        sent: bytes = b"",
+        received: bytes = b"",
+        elapsed: float = 0.0,
+        addresses_tried: tuple[str, ...] = (),
+        trace: Trace | None = None,
+        hint: str = "",
+    ) -> None:
+        retryable = not finding.startswith(_LASTING)
+        super().__init__(message, stage="proxy", trace=trace, hint=hint, retryable=retryable)
+        self.finding = finding
+        self.proxy = proxy
+        self.target = target
+        self.sent = sent
+        self.received = received
+        self.elapsed = elapsed
+        self.addresses_tried = addresses_tried
+
+
+class ProxyTimeout(ProxyError, DialTimeout):
+    """The proxy's time was over; ``finding`` says what it had done by then."""
 
 
 class HandshakeError(GatewayError, ConnectionError):

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from .connection import Connection
 from .runtime.hub import after_fork_in_child
 from .runtime.native import allocate_lock
+from .values import ProxyProbe
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,3 +73,18 @@ hello = _delegate(Connection.hello)
 status = _delegate(Connection.status)
 wait = _delegate(Connection.wait)
 close = _delegate(Connection.close)
+
+
+def probe_proxy(
+    url: str, target: str | None = None, *, timeout: float = 6.0, wait: float | None = None
+) -> ProxyProbe:
+    """Ask the proxy at ``url`` for its greeting, let it check the credentials, and connect it
+    to ``target`` (``"host:port"`` or a ws or wss URL) if there is one.
+
+    ``timeout``: seconds for one try; Tailscale tells of a dead target after 5. ``wait``: try
+    again for so many seconds until it is ready, unless waiting cannot help. The answer is
+    true if it is. Raises ConfigError for a URL or target that cannot be.
+    """
+    from .probe import probe  # late: most programs have no proxy
+
+    return probe(url, target, timeout, wait)

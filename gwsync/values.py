@@ -300,3 +300,27 @@ class Status:
 
     def _repr_html_(self) -> str:
         return markup.status(self)
+
+
+@dataclass(frozen=True)
+class ProxyProbe:
+    """What became of a probe; true if the proxy is ready.
+
+    ``finding``: ``"OK"`` or that of the ProxyError; ``auth``: ``"none"`` or ``"password"``,
+    how it let us in; ``elapsed``: seconds; ``detail``: the stages in one line; ``attempts``.
+    """
+
+    ok: bool
+    finding: str
+    message: str
+    hint: str
+    proxy: str
+    target: str
+    auth: str
+    elapsed: float
+    detail: str
+    attempts: int
+    trace: Trace
+
+    def __bool__(self) -> bool:
+        return self.ok

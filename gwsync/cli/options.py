@@ -30,6 +30,7 @@ class Target:
     token_file: str | None = None
     password: str | None = None
     password_file: str | None = None
+    proxy: str | None = None
     address_family: str | None = None
     allow_plaintext: bool = False
     timeout: float | None = None
@@ -45,6 +46,7 @@ class Target:
             "url": self.url,
             "token": _secret("token", self.token, self.token_file),
             "password": _secret("password", self.password, self.password_file),
+            "proxy": self.proxy,
             "address_family": self.address_family,
             "allow_plaintext": self.allow_plaintext or None,
             "connect_timeout": self.timeout,
@@ -114,6 +116,12 @@ _OPTIONS = (
         help="Its password; asked for if the option comes last, without one.",
     ),
     click.option("--password-file", metavar="FILE", help="A file with the password in it."),
+    click.option(
+        "--proxy",
+        metavar="URL",
+        help="By way of socks5h://, socks5://, socks4a://, socks4://, http:// or https://"
+        " HOST:PORT; none: whatever the environment says.",
+    ),
     click.option(
         "--address-family",
         type=click.Choice(FAMILIES),

@@ -15,6 +15,7 @@ from ..errors import (
     PairingRequired,
     ProtocolError,
     ProtocolMismatch,
+    ProxyError,
     ScopeError,
     TlsError,
     UpgradeError,
@@ -80,6 +81,8 @@ def needs_a_person(error: GatewayError | None) -> bool:
     """Whether it will last, though not for ever: certificates do get renewed."""
     if isinstance(error, UpgradeError):
         return error.status is not None and error.status < 500 and error.status != 429
+    if isinstance(error, ProxyError):
+        return not error.retryable
     return isinstance(error, TlsError)
 
 

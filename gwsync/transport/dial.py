@@ -1,4 +1,4 @@
-"""The dial: resolve, tcp, tls, upgrade, in order, under one deadline.
+"""The dial: resolve, tcp, (proxy,) tls, upgrade, in order, under one deadline.
 
 A stage owns what it opens until it returns, so nothing leaks when one fails.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from socket import AF_INET6
+from typing import Any
 
 from ..config import Config
 from ..endpoint import Endpoint
@@ -29,11 +30,43 @@ def _warn(endpoint: Endpoint) -> None:
 def dial(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> Link:
     """An open link to ``config.url``. Raises DialError of the stage that failed."""
     endpoint, family = config.endpoint, config.address_family
-    log.info("dialling %s directly, address family %s", endpoint, family)
+    proxy = config.proxy_url
+    how = "directly" if proxy is None else f"through {proxy}"
+    log.info("dialling %s %s, address family %s", endpoint, how, family)
     _warn(endpoint)
+    if proxy is None:
+        sock = _directly(config, hub, deadline, tracer)
+    else:
+        from .proxy import Way  # late, and so are those below: many need none
+
+        sock = Way(
+            proxy,
+            endpoint,
+            hub,
+            deadline,
+            tracer,
+            family=family,
+            limit_of=config.stage_limit,
+            ca_file=config.ca_file,
+        ).connect()
+    if endpoint.secure:
+        sock = tls.wrap(sock, config, deadline, tracer)
+    leftover = upgrade.upgrade(
+        sock,
+        endpoint,
+        headers=config.headers,
+        limit_s=config.stage_limit("upgrade"),
+        deadline=deadline,
+        tracer=tracer,
+    )
+    return Link(sock, leftover, config.max_message)
+
+
+def _directly(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> Any:
+    family = config.address_family
     paths = PathMemory(config, hub) if family == "auto" else None
     addresses = resolve(
-        endpoint,
+        config.endpoint,
         hub,
         deadline.within(config.stage_limit("resolve")),
         tracer,
@@ -53,14 +86,4 @@ def dial(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> 
         except BaseException:  # killed meanwhile
             sock.close()
             raise
-    if endpoint.secure:
-        sock = tls.wrap(sock, config, deadline, tracer)
-    leftover = upgrade.upgrade(
-        sock,
-        endpoint,
-        headers=config.headers,
-        limit_s=config.stage_limit("upgrade"),
-        deadline=deadline,
-        tracer=tracer,
-    )
-    return Link(sock, leftover, config.max_message)
+    return sock

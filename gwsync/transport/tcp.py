@@ -28,20 +28,22 @@ def connect(
     *,
     race: bool = False,
     limit_s: float = limits.TCP_TIMEOUT_S,
+    failures: dict[Address, OSError] | None = None,
 ) -> Any:
     """A gevent socket to an address that accepts, with TCP_NODELAY set.
 
     Each address has ``limit_s`` seconds at most. In turn, each has a share of what is
-    left, so that one that swallows packets leaves time for the next.
+    left, so that one that swallows packets leaves time for the next. ``failures`` is
+    filled with what became of the others, for a caller who has more to say about it.
     """
-    where = ", ".join(_shown(address) for address in addresses)
+    where = ", ".join(shown(address) for address in addresses)
     with tracer.stage("tcp", f"connecting to {where}") as note:
-        failures: dict[Address, OSError] = {}
+        failures = {} if failures is None else failures
         way = _race if race and len(addresses) > 1 else _in_turn
         sock, address = way(addresses, deadline, limit_s, failures)
-        told = [f"{_shown(at)} {_reason(error)}" for at, error in failures.items()]
+        told = [f"{shown(at)} {reason(error)}" for at, error in failures.items()]
         if sock is not None:
-            note.detail = "; ".join([*told, f"connected to {_shown(address)}"])
+            note.detail = "; ".join([*told, f"connected to {shown(address)}"])
             return sock
         message = f"no TCP connection: {'; '.join(told) or 'timed out'}"
         timeouts = [error for error in failures.values() if isinstance(error, TimeoutError)]
@@ -111,13 +113,13 @@ def _open(address: Address, limit: Deadline) -> Any:
     return sock
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
     return (error.strerror or str(error)).lower()
 
 
-def _shown(address: Address) -> str:
+def shown(address: Address) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -19,19 +19,29 @@ MAX_LINES = 400
 
 FLOORS = {
     "values": 0, "limits": 0, "errors": 0, "endpoint": 0, "payloads": 0,
-    "version": 0, "markup": 0,
+    "version": 0, "markup": 0, "proxy_url": 0, "proxy_env": 0,
     "config": 1, "discovery": 1, "identity": 1, "statefile": 1, "runtime": 1,
     "protocol": 2, "transport": 2,
     "session": 3,
     "api": 4,
-    "connection": 5, "doctor": 5, "relay": 5,
+    "connection": 5, "probe": 5, "doctor": 5, "relay": 5,
     "process": 6,
     "cli": 7, "testing": 7, "__main__": 7, "": 7,
 }  # fmt: skip
 TOP = ("cli", "__main__")  # what may say `import gwsync`
 # Modules that lie beside each other on one floor, and may know each other.
 BESIDE = [
-    {"values", "limits", "errors", "endpoint", "payloads", "version", "markup"},
+    {
+        "values",
+        "limits",
+        "errors",
+        "endpoint",
+        "payloads",
+        "version",
+        "markup",
+        "proxy_url",
+        "proxy_env",
+    },
     {"config", "discovery"},
     {"identity", "statefile"},
 ]
@@ -48,6 +58,7 @@ BANNED = {
 ONLY_IN = {
     "websocket": {"transport.framing", "transport.link", "transport.upgrade"},
     "gevent.monkey": {"runtime.native"},
+    "socks": {"transport.socks"},
 }
 LAZY = {"requests", "socks"}  # heavy or optional: never imported with gwsync
 ROOT_LOGGER = {"debug", "info", "warning", "warn", "error", "critical", "exception", "log"}
