@@ -11,6 +11,7 @@ from ..version import VERSION
 from . import errors, output
 from .call import call
 from .demo import demo
+from .doctor import doctor
 from .gateway import gateway
 from .options import Target
 from .status import status
@@ -64,6 +65,7 @@ def app(ctx: click.Context) -> None:
     \b
       gwsync demo                       see what it does, without a gateway
       gwsync status                     is it there, and how does one get there
+      gwsync doctor                     it does not work: why, and what to do
       gwsync call health                one request, its answer as JSON
       gwsync watch chat agent           events, as they arrive
 
@@ -77,7 +79,7 @@ def app(ctx: click.Context) -> None:
         ctx.exit(errors.USAGE)
 
 
-for command in (call, demo, gateway, status, watch):
+for command in (call, demo, doctor, gateway, status, watch):
     app.add_command(command)
 
 

@@ -105,7 +105,12 @@ def _hint(error: lib.GatewayError, explicit_url: bool) -> str:
         if error.outcome == "not_sent":
             return "is the gateway up? -v shows where the time went"
         return "it may have run: look before you repeat it; --timeout waits longer"
-    hint = error.hint
+    hint = in_shell(error.hint, explicit_url)
+    return hint or next((step for kind, step in _NEXT_STEPS if isinstance(error, kind)), "")
+
+
+def in_shell(hint: str, explicit_url: bool = False) -> str:
+    """A hint of the library in the words of the command line."""
     for python, shell in _IN_SHELL:
         hint = re.sub(python, shell.replace("%s", _SCOPES), hint)
     if explicit_url and os.environ.get("GWSYNC_URL"):
@@ -113,7 +118,7 @@ def _hint(error: lib.GatewayError, explicit_url: bool) -> str:
         hint = re.sub(
             r" or set (GWSYNC_\w+)", r" (\1 is kept for GWSYNC_URL, and not sent to --url)", hint
         )
-    return hint or next((step for kind, step in _NEXT_STEPS if isinstance(error, kind)), "")
+    return hint
 
 
 def trace_of(error: BaseException) -> Trace | None:
