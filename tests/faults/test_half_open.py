@@ -49,12 +49,16 @@ def tell(words):
 def ip(words):
     subprocess.run(["ip", *words.split()], check=True)
 
+def say(line):  # whole, as several threads do
+    sys.stdout.write(line + "\\n")
+    sys.stdout.flush()
+
 def ask(connection):
-    print("health", connection.request("health", timeout=60)["ok"], flush=True)
+    say(f"health {{connection.request('health', timeout=60)['ok']}}")
 
 def state(push):
     if isinstance(push, gwsync.StateChange):
-        print(push.state, flush=True)
+        say(push.state)
         states.put(push.state)
 
 states = queue.SimpleQueue()
@@ -74,7 +78,7 @@ try:
         assert states.get(timeout=30) == "connected"
         ask(connection)
         assert tell({strike!r}) == "done"
-        print("struck", flush=True)
+        say("struck")
         assert states.get(timeout=60) == "waiting"
         asking = threading.Thread(target=ask, args=(connection,))
         asking.start()
