@@ -56,13 +56,16 @@ def fault_proxy(
 def _testing(fixture: str) -> Any:
     try:
         import gwsync.testing
-    except ImportError as missing:
-        pytest.fail(
-            f"the fixture {fixture!r} needs more than gwsync itself: "
-            f"pip install 'gwsync[testing]' ({missing})",
-            pytrace=False,
-        )
-    return gwsync.testing
+
+        return gwsync.testing
+    except ImportError as error:
+        missing = str(error)
+    # Outside of the handler: pytest would show what was handled there before this.
+    pytest.fail(
+        f"the fixture {fixture!r} needs more than gwsync itself: "
+        f"pip install 'gwsync[testing]' ({missing})",
+        pytrace=False,
+    )
 
 
 def _config(

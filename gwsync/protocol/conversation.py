@@ -123,10 +123,10 @@ class Conversation:
             self._judge(self._liveness, self._liveness.check(now), step)
         return step
 
-    def received(self, total_bytes: int, now: float) -> None:
-        """So many bytes came on this link so far, whatever they are."""
+    def received(self, total_bytes: int, at: float) -> None:
+        """So many bytes came on this link so far, the last of them then."""
         if self._liveness is not None:
-            self._liveness.received(total_bytes, now)
+            self._liveness.received(total_bytes, at)
 
     def woke(self, slept_s: float, now: float) -> Step:
         """The machine slept or this process stood still: find out what is left of the link."""

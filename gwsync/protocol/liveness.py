@@ -63,17 +63,17 @@ class Liveness:
         self._ping_due = None
         self._woken = False
 
-    def received(self, total: int, now: float) -> None:
-        """``total`` bytes came on this link so far: pongs and halves of frames too."""
+    def received(self, total: int, at: float) -> None:
+        """``total`` bytes came on this link so far, the last of them then; pongs count too."""
         if total == self._bytes:
             return
         self._bytes = total
-        self._bytes_at = now
+        self._bytes_at = at
         self._ping_due = None
         self._woken = False
         if total - self._frame_bytes >= limits.PROGRESS_BYTES:
             self._frame_bytes = total
-            self._frame_at = now
+            self._frame_at = max(self._frame_at, at)
 
     def woke(self, slept_s: float, now: float) -> Verdict:
         """The machine slept, or this process did: ask, and take nothing for granted."""

@@ -182,7 +182,7 @@ class Life:
                 # the reader's turn comes first.
                 gevent.sleep(limits.READER_TURN_S)
             now = time.monotonic()
-            conversation.received(link.bytes_in, now)
+            conversation.received(link.bytes_in, link.bytes_at)
             slept = sleeps.slept_s(pause)
             step = conversation.woke(slept, now) if slept else conversation.on_deadline(now)
             if step.ping:
@@ -191,7 +191,7 @@ class Life:
             if error is not None:
                 self.greenlet.kill(error, block=False)
                 return
-            self._supervisor.pump()  # a place that a forgotten call held may be free by now
+            self._supervisor.calls.pump()  # a place that a forgotten call held may be free by now
             self._supervisor.subscriptions.look(now)
 
     def _stalled(self, link: Link, conversation: Conversation, now: float) -> ConnectionLost | None:

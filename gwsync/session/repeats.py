@@ -45,6 +45,7 @@ class Repeats:
 
     def _tell(self, line: str) -> None:
         burst = self._bursts.pop(line)
+        self._written.pop(line)  # the next is a burst of its own
         self._log.log(burst.level, "%s (%d more like it)", burst.newest, burst.times)
 
     def flush(self) -> None:

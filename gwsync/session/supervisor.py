@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import limits
 from ..config import Config
-from ..errors import ConnectionClosed, ConnectionLost, GatewayError
-from ..protocol.conversation import IGNORED, Conversation, Step
+from ..errors import ConnectionLost, GatewayError
+from ..protocol.conversation import Conversation, Step
 from ..protocol.pending import Call
 from ..runtime.hub import HubThread
 from ..transport.dial import Dial
@@ -24,15 +23,15 @@ from ..transport.link import Link
 from ..transport.trace import Tracer
 from ..values import Hello, Snapshot, State, StateChange, Trace
 from .attempt import Opened
+from .calls import Calls, closed_error
 from .life import Life
 from .policy import Verdicts, is_starting
 from .queues import Queue, Subscriptions
 from .remembered import Remembered
 from .repeats import Repeats
-from .waiting import Demand, Waiting
+from .waiting import Demand, Demands
 
 log = logging.getLogger("gwsync.session")
-_COUNTERS = ("frames_in", "frames_out", "bytes_in", "bytes_out")
 
 
 class Supervisor:
@@ -54,22 +53,18 @@ class Supervisor:
         self.last_error: GatewayError | None = None
         self.remembered = Remembered()  # what the gateway pushes to us because we asked
         self.max_payload = limits.DEFAULT_MAX_PAYLOAD_BYTES
-        self._rtt_s: float | None = None  # of the links before the present one
-        self.link: Link | None = None
+        self.calls = Calls()
         # Gives the function that discovers the config anew, while there is one.
         self.rediscover: Callable[[], Callable[[], Config] | None] = lambda: None
         self._dial = dial
         self._tracer: Tracer | None = None
-        self._conversation: Conversation | None = None
-        self._waiting = Waiting()
+        self._demands = Demands()
         self._been_up = False  # under this config
         self._outage_told = False  # one loud log line an outage
         self._verdicts = Verdicts()
         self._log = Repeats(log)
         self._life: Life | None = None
         self._ending: Life | None = None  # stopped, and perhaps still closing its socket
-        self._totals = dict.fromkeys(_COUNTERS, 0)
-        self._ignored = Counter(dict.fromkeys(IGNORED, 0))  # all keys now: threads read it
 
     # -- any thread ---------------------------------------------------------------------
     def submit(self, calls: Sequence[Call]) -> None:
@@ -78,14 +73,14 @@ class Supervisor:
 
     def abandon(self, calls: Sequence[Call]) -> None:
         """Their callers no longer wait."""
-        self.hub.call_soon(self._abandon, calls)
+        self.hub.call_soon(self.calls.abandon, calls)
 
     def demand(self, demand: Demand, *, unpark: bool) -> None:
         """Settle ``demand`` when there is a connection; ``unpark`` also reopens."""
         self.hub.call_soon(self._demand, demand, unpark)
 
     def withdraw(self, demand: Demand) -> None:
-        self.hub.call_soon(self._waiting.withdraw, demand)
+        self.hub.call_soon(self._demands.withdraw, demand)
 
     def add(self, queue: Queue, replay: bool) -> None:
         """Deliver pushes to ``queue``, beginning with a Snapshot if there is one."""
@@ -102,15 +97,8 @@ class Supervisor:
         self.hub.call_soon(self._close, when_closed)
 
     @property
-    def pending(self) -> int:
-        conversation = self._conversation
-        return len(self._waiting) + (conversation.in_flight if conversation else 0)
-
-    @property
-    def rtt_s(self) -> float | None:
-        """How long the newest answer took."""
-        conversation = self._conversation
-        return (conversation.rtt_s if conversation else None) or self._rtt_s
+    def link(self) -> Link | None:
+        return self.calls.link
 
     @property
     def trace(self) -> Trace | None:
@@ -122,17 +110,6 @@ class Supervisor:
         """The stage of the attempt under way, if one is."""
         return self._tracer.current if self._tracer is not None else None
 
-    def total(self, counter: str) -> int:
-        link = self.link
-        return self._totals[counter] + (int(getattr(link, counter)) if link else 0)
-
-    @property
-    def ignored(self) -> dict[str, int]:
-        """Frames that were dropped, over all links, by why."""
-        conversation = self._conversation
-        present = conversation.counters if conversation is not None else {}
-        return dict(self._ignored + Counter(present))
-
     # -- calls, demands, queues -------------------------------------------------------------
     def _submit(self, calls: Sequence[Call]) -> None:
         refusal = self._refusal()
@@ -140,10 +117,8 @@ class Supervisor:
             for call in calls:
                 call.fail(refusal)
             return
-        self._waiting.enqueue(calls)
-        if self.link is not None:
-            self.pump()
-        else:
+        self.calls.line_up(calls)
+        if self.link is None:
             self._ensure_living(impatient=not self._been_up)
 
     def _refusal(self) -> GatewayError | None:
@@ -152,28 +127,6 @@ class Supervisor:
             return closed_error()
         return self.last_error if self.state == "parked" else None
 
-    def _abandon(self, calls: Sequence[Call]) -> None:
-        conversation, link = self._conversation, self.link
-        if conversation is not None and link is not None:
-            now = time.monotonic()
-            for call in calls:
-                conversation.forget(call, now)
-                link.give_up(call)
-        self._waiting.forget_settled()
-        self.pump()
-
-    def pump(self) -> None:
-        """Send what waits, as far as the gateway's start queue has room for us."""
-        conversation, link, waiting = self._conversation, self.link, self._waiting
-        if not waiting.calls or conversation is None or link is None:
-            return
-        now = time.monotonic()
-        for _ in range(limits.MAX_IN_FLIGHT - conversation.busy(now)):
-            call = waiting.next_call()
-            if call is None:
-                return
-            link.send(conversation.call(call, now), call)
-
     def apply(self, step: Step) -> None:
         """What the link's frames mean to subscribers and callers."""
         if step.pushes:
@@ -181,8 +134,8 @@ class Supervisor:
         for call in step.subscribed:
             self.remembered.answered(call)
         for call in step.refused:
-            self._waiting.refused(call, self.pump)
-        self.pump()
+            self.calls.refused(call)
+        self.calls.pump()
 
     def _demand(self, demand: Demand, unpark: bool) -> None:
         if unpark and self.state in ("parked", "closed"):
@@ -194,14 +147,14 @@ class Supervisor:
         elif self.state == "connected" and self.hello is not None:
             demand.settle(self.hello)
         else:
-            self._waiting.demands.append(demand)
+            self._demands.add(demand)
             self._ensure_living(impatient=unpark or not self._been_up)
 
     def _add(self, queue: Queue, replay: bool) -> None:
         if self.state == "closed":
             return queue.end(None)
         self.subscriptions.add(queue)
-        conversation = self._conversation
+        conversation = self.calls.conversation
         if conversation is not None and conversation.snapshot is not None:
             if replay:
                 queue.offer([Snapshot(conversation.snapshot.hello())])
@@ -212,7 +165,7 @@ class Supervisor:
 
     # -- the life -----------------------------------------------------------------------------
     def _wanted(self) -> bool:
-        return bool(self._waiting or self.subscriptions)
+        return bool(self.calls or self._demands or self.subscriptions)
 
     def _ensure_living(self, *, impatient: bool = False) -> None:
         """Attempts are made if anybody wants a link; ``impatient`` cuts a wait short."""
@@ -228,9 +181,9 @@ class Supervisor:
         if self._life is not None:
             self._ending, self._life = self._life, None
             self._ending.stop()
-            # Closed by that life, a moment later; what is asked for from here on must
-            # not go out on it: it may be another gateway's.
-            self.link = self._conversation = None
+            # What is asked for from here on must not go out on it: it may be another
+            # gateway's.
+            self.calls.let_go()
 
     def _life_ended(self, life: Life) -> None:
         if self._life is life:
@@ -251,7 +204,6 @@ class Supervisor:
 
     def went_up(self, opened: Opened) -> None:
         hello = opened.accepted.hello
-        self.link, self._conversation = opened.link, opened.conversation
         self.hello, self.max_payload = hello, opened.accepted.max_payload
         self.reconnects += self._been_up
         self._been_up = True
@@ -265,33 +217,12 @@ class Supervisor:
         self._log.write(logging.INFO, line, url, version, self.attempts)
         change = StateChange("connected", attempt=self.attempts)
         self.subscriptions.deliver([change, Snapshot(hello), *opened.pushes])
-        self._waiting.satisfy(hello)
-        self.pump()
+        self._demands.satisfy(hello)
+        self.calls.opened(opened.link, opened.conversation)
 
     def let_go(self, link: Link, conversation: Conversation) -> None:
-        """The link is over: what was sent on it is sent again where that is safe, or lost."""
-        for counter in _COUNTERS:
-            self._totals[counter] += int(getattr(link, counter))
-        self._ignored.update(conversation.counters)
-        self._rtt_s = conversation.rtt_s or self._rtt_s
-        mine = self.link is link  # neither closed nor given another config meanwhile
-        if mine:
-            self.link = self._conversation = None
-        again = []
-        now = time.monotonic()
-        for call in conversation.lost():
-            unsent = not call.handed and (link.ended or call.claim())
-            if unsent or (mine and call.may_repeat(now)):
-                call.release()
-                again.append(call)
-            else:
-                call.handed = True  # perhaps not all of it, but nobody can take it back
-                call.fail(closed_error() if self.state == "closed" else _lost(call))
-        self._waiting.put_back(again)
-        if self.state == "closed":
-            self._waiting.fail_calls(closed_error())
-        elif not mine:
-            self.pump()  # on the link of the other config, if it is there already
+        """The link is over."""
+        self.calls.over(link, conversation, closed=self.state == "closed")
 
     def went_down(self, lost: GatewayError) -> int:
         """The link was lost; returns the failures in a row, for the backoff."""
@@ -312,8 +243,8 @@ class Supervisor:
         if not is_starting(error):  # a gateway that is starting is waited for
             now = time.monotonic()
             if not self._been_up:
-                self._waiting.fail_calls(error)
-            self._waiting.fail_demands(
+                self.calls.fail(error)
+            self._demands.fail(
                 error,
                 spared=lambda demand: (
                     demand.retry_until > now or (demand.patient and self._been_up)
@@ -342,8 +273,8 @@ class Supervisor:
         log.error("parked, until configure() or connect(): %s", error)
         self.subscriptions.deliver([StateChange("parked", str(error), attempt=self.attempts)])
         self.subscriptions.end(error)
-        self._waiting.fail_calls(error)
-        self._waiting.fail_demands(error)
+        self.calls.fail(error)
+        self._demands.fail(error)
 
     def broke(self, error: GatewayError) -> None:
         """A defect of ours: nobody may be left waiting for it."""
@@ -363,8 +294,7 @@ class Supervisor:
     def moved(self) -> None:
         """From here on it may be another gateway: what this one may have run is not repeated."""
         self._verdicts = Verdicts()
-        lost = "the config changed before an answer came, and another gateway must not run it too"
-        self._waiting.fail_calls(ConnectionLost(lost, hint=_LOOK), which=lambda call: call.handed)
+        self.calls.moved()
 
     def _close(self, when_closed: Callable[[], None]) -> None:
         if self.state != "closed":
@@ -374,24 +304,10 @@ class Supervisor:
         self.next_attempt_at = None
         self.remembered.forget()
         self._log.flush()
-        self._waiting.fail_calls(closed_error())
-        self._waiting.fail_demands(closed_error())
+        self.calls.fail(closed_error())
+        self._demands.fail(closed_error())
         self._stop_life()
         if self._ending is None:
             when_closed()
         else:
             self._ending.greenlet.link(lambda _: when_closed())
-
-
-_LOOK = "it may have run: look before you repeat it"
-
-
-def _lost(call: Call) -> ConnectionLost:
-    return ConnectionLost(f"the link was lost before {call.method} was answered", hint=_LOOK)
-
-
-def closed_error() -> ConnectionClosed:
-    """What everything ends with after close()."""
-    return ConnectionClosed(
-        "the connection was closed", hint="connect() opens it again", outcome="not_sent"
-    )

@@ -42,6 +42,7 @@ class Link:
         sock.settimeout(None)
         self.frames_in = self.frames_out = 0
         self.bytes_in = len(leftover)
+        self.bytes_at = time.monotonic()  # when the last of them came
         self.bytes_out = 0
         self.ended = False
         self._sock = sock
@@ -104,6 +105,7 @@ class Link:
             eof = ConnectionLost("the link ended without a close frame", reason="eof")
             self._end = self._broke or eof
         self.bytes_in += len(data)
+        self.bytes_at = time.monotonic()
         return data
 
     # -- writing: the writer greenlet ------------------------------------------------

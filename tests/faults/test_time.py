@@ -18,22 +18,27 @@ import pytest
 import gwsync
 from conformance.tools import Log, Program, Script, elapsed_below, eventually
 from gwsync.runtime import clock
+from gwsync.session.attempt import KeyRing
 from gwsync.testing import FaultProxy, LocalGateway
 from loopback.support import Bench
 
 TICK_S = 1.0  # two of them without a frame: silence
 STOPPED_S = 3.5  # longer than that
 HOUR_S = 3600.0
-PING_S = 0.8  # ping_interval and ping_timeout; a busy machine answers within it
+PING_S = 1.0  # ping_interval and ping_timeout; a busy machine answers within it
+SHORT_S = 0.5  # the same, where the other side is not there anyway
 
 CLIENT = """
 import gwsync, sys, threading
 policy = gwsync.ReconnectPolicy(first=0.1, spread=0.1, multiplier=0.1, max=0.1)
 config = gwsync.Config.discover(ping_interval={ping}, ping_timeout={ping}, reconnect=policy)
 gateway = gwsync.Connection(config)
-gateway.subscribe(lambda push: print("event", push.payload["n"], flush=True), "fault")
+def say(line):  # whole, as several threads do
+    sys.stdout.write(line + "\\n")
+    sys.stdout.flush()
+gateway.subscribe(lambda push: say(f"event {{push.payload['n']}}"), "fault")
 gateway.subscribe(
-    lambda push: isinstance(push, gwsync.StateChange) and print(push.state, push.reason, flush=True)
+    lambda push: isinstance(push, gwsync.StateChange) and say(f"{{push.state}} {{push.reason}}")
 )
 gateway.connect()
 {work}
@@ -52,11 +57,11 @@ def hold(seconds):
         size += took < seconds
     return took
 for _ in range(4):
-    took = hold(1.0)  # longer than a ping may take, and no dead link all the same
-    assert took >= 1.0
-    print("held", flush=True)
+    took = hold(1.2)  # longer than a ping may take, and no dead link all the same
+    assert took >= 1.2
+    say("held")
     gateway.request("health")
-print("done", flush=True)
+say("done")
 """
 
 
@@ -128,10 +133,10 @@ class Gateway(Program):
 
 def test_a_gateway_that_was_stopped_is_noticed_and_taken_up_again(bench: Bench) -> None:
     with Gateway() as gateway:
-        options = {"ping_interval": PING_S, "ping_timeout": PING_S}
+        options = {"ping_interval": SHORT_S, "ping_timeout": SHORT_S}
         lived = Lived(bench.connection(url=gateway.url, token="a-token", **options))
         gateway.stop()
-        with elapsed_below(2 * PING_S + 1.0, "noticing a gateway that stands still"):
+        with elapsed_below(2 * SHORT_S + 1.0, "noticing a gateway that stands still"):
             lost = lived.wait_state("waiting")
         gateway.go_on()
         lived.wait_state("connected", after=lost)
@@ -173,7 +178,7 @@ def test_a_step_of_the_wall_clock_does_nothing(
     lived = Lived(connection)
     eventually(lambda: clocks.looks > 2, "the link is watched")
     clocks.wall_s = step
-    seen, until = clocks.looks, time.monotonic() + 4 * PING_S
+    seen, until = clocks.looks, time.monotonic() + 3 * PING_S
     eventually(
         lambda: clocks.looks > seen + 3 and time.monotonic() > until, "it was looked at since"
     )
@@ -236,3 +241,23 @@ def test_a_large_frame_on_a_slow_line_is_no_silence(bench: Bench, gateway: Local
         assert len(lived.pushes[found].payload) == size
         assert "waiting" not in lived.states
         assert (connection.status().sockets_opened, proxy.connections_total) == (1, 1)
+
+
+def test_a_disk_that_hangs_after_the_hello_is_no_silence(
+    bench: Bench, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever comes meanwhile waits in the socket: it counts, though it was not read yet."""
+    keep = KeyRing.keep
+
+    def slowly(keys: KeyRing, *arguments: Any) -> None:
+        time.sleep(STOPPED_S)  # the fault itself
+        keep(keys, *arguments)
+
+    monkeypatch.setattr(KeyRing, "keep", slowly)
+    connection = bench.connection(url=gateway.url, token=gateway.token)
+    lived = Lived(connection)
+    for number in range(2):
+        assert gateway.push("fault", {"n": number}) == 1
+        lived.wait(lambda push, n=number: push.name == "fault" and push.payload["n"] == n, "it")
+    assert "waiting" not in lived.states
+    assert (connection.status().sockets_opened, gateway.sockets_total) == (1, 1)

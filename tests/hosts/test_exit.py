@@ -101,6 +101,31 @@ stream = gwsync.pushes()
     assert clean(bench, patch + source) == ["not_sent"] * 6
 
 
+@BOTH
+def test_the_hub_stands_still_before_the_interpreter_goes(bench: Bench, patch: str) -> None:
+    """A thread that wakes up while that is taken down crashes the process now and then."""
+    source = """
+import atexit, time
+@atexit.register
+def last():
+    before = len(ticks)
+    time.sleep(0.1)
+    print(before > 0, len(ticks) - before)
+import gevent, gwsync
+from gwsync.runtime.hub import get_hub_thread
+ticks = []
+def tick():
+    while True:
+        ticks.append(1)
+        gevent.sleep(0.001)
+gwsync.connect()
+get_hub_thread().spawn(tick)
+while not ticks:
+    time.sleep(0.01)
+"""
+    assert clean(bench, patch + source) == ["True 0"]
+
+
 @pytest.mark.parametrize("patch", ["", PATCH], ids=["parked", "handshake-patched"])
 def test_ending_while_parked_or_in_the_handshake(bench: Bench, patch: str) -> None:
     if patch:

@@ -55,8 +55,8 @@ def test_a_late_answer_is_counted_and_ignored(bench: Bench, connection: gwsync.C
     assert connection.request("health")["ok"] is True  # behind the late ones on the same link
     supervisor = connection._supervisor
     assert supervisor is not None
-    assert supervisor._conversation is not None
-    assert supervisor._conversation.counters["late"] == 3
+    assert supervisor.calls.conversation is not None
+    assert supervisor.calls.conversation.counters["late"] == 3
     assert bench.gateway.sockets_total == 1
 
 

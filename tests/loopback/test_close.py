@@ -67,7 +67,7 @@ def test_everyone_who_waits_is_told(bench: Bench) -> None:
     eventually(lambda: len(connection._subscriptions.members) == 2, "all of them", 5)
     supervisor = connection._supervisor
     assert supervisor is not None
-    eventually(lambda: len(supervisor._waiting.demands) == 3, "all of them", 5)
+    eventually(lambda: len(supervisor._demands) == 3, "all of them", 5)
     with elapsed_below(1.5, "close()"):
         connection.close()
     for thread, call in waits:

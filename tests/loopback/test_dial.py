@@ -561,10 +561,11 @@ def test_a_server_that_floods_is_left_in_time(bench: Bench) -> None:
     assert other.request("health")["ok"] is True
 
 
-def test_a_message_over_the_limit_before_hello(bench: Bench) -> None:
+@pytest.mark.parametrize("size", [2**40, 100_000], ids=["ever", "before hello-ok"])
+def test_a_message_over_the_limit_before_hello(bench: Bench, size: int) -> None:
     def serve(sock: socket.socket) -> None:
         sock.sendall(accepted(read_head(sock)))
-        sock.sendall(b"\x81\x7f" + (2**40).to_bytes(8, "big") + b"x" * 1000)
+        sock.sendall(b"\x81\x7f" + size.to_bytes(8, "big") + b"x" * 1000)
         until_closed(sock)
 
     error = fails(bench, bench.server(serve).url)

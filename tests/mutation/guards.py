@@ -1,0 +1,323 @@
+"""The guards that the suite must be able to tell from their absence.
+
+Each is switched off by replacing one piece of text, which must occur exactly once;
+``notices`` names the tests that must fail then. Without patches they must pass.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Guard(NamedTuple):
+    """``path`` is inside the package; ``old`` becomes ``new``."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    notices: tuple[str, ...]
+
+
+UNIT, LOOPBACK, HOSTS = "tests/unit/", "tests/loopback/", "tests/hosts/"
+LINK = UNIT + "transport/test_link.py"
+WRITING = UNIT + "transport/test_link_writing.py"
+CONVERSATION = UNIT + "protocol/test_conversation.py"
+PENDING = UNIT + "protocol/test_pending.py"
+LIVENESS = UNIT + "protocol/test_liveness.py"
+PROMISES = LOOPBACK + "test_promises.py"
+DIAL = LOOPBACK + "test_dial.py"
+ALIVE = LOOPBACK + "test_liveness.py"
+
+DIALLING = (
+    Guard(
+        "the upgrade has one deadline, not one a recv",
+        "transport/upgrade.py",
+        "remaining = self._deadline.remaining()\n        if not remaining:",
+        "remaining = 5.0\n        if not remaining:",
+        (DIAL + "::test_silence_at_each_stage_is_a_timeout_that_names_it",),
+    ),
+    Guard(
+        "a handshake ends in time",
+        "protocol/conversation.py",
+        "self._deadline = now + handshake_timeout_s",
+        "self._deadline = now + 1e6",
+        (CONVERSATION,),
+    ),
+    Guard(
+        "a flood does not put the handshake's end off",
+        "session/attempt.py",
+        "if time.monotonic() >= due and step.accepted is None and step.error is None:",
+        "if False:",
+        (DIAL + "::test_a_server_that_floods_is_left_in_time",),
+    ),
+    Guard(
+        "byte budget of the upgrade's answer",
+        "transport/upgrade.py",
+        "if self.received > limits.UPGRADE_MAX_BYTES:",
+        "if False:",
+        (DIAL + "::test_an_endless_answer_ends_at_its_budget",),
+    ),
+    Guard(
+        "Sec-WebSocket-Accept is checked",
+        "transport/answer.py",
+        'if not hmac.compare_digest(fields.get(_ACCEPT, b""), expected):',
+        "if False:",
+        (UNIT + "transport/test_answer.py",),
+    ),
+    Guard(
+        "no Origin is sent",
+        "transport/upgrade.py",
+        "suppress_origin=True",
+        "suppress_origin=False",
+        (DIAL + "::test_the_request_says_what_it_should_and_no_more",),
+    ),
+    Guard(
+        "a pinned certificate is compared",
+        "transport/tls.py",
+        "if not hmac.compare_digest(found, pin):",
+        "if False:",
+        (LOOPBACK + "test_tls_pins.py::test_another_certificate_gets_not_one_byte",),
+    ),
+    Guard(
+        "little is read before hello-ok",
+        "session/attempt.py",
+        "usual, link.max_message = link.max_message, limits.PREAUTH_MESSAGE_BYTES",
+        "usual = link.max_message",
+        (DIAL + "::test_a_message_over_the_limit_before_hello",),
+    ),
+)
+
+READING = (
+    Guard(
+        "a reader yields every 5 ms",
+        "transport/link.py",
+        "gevent.sleep(limits.YIELD_SLEEP_S)",
+        "pass",
+        (LINK + "::test_a_flooded_reader_lets_others_run",),
+    ),
+    Guard(
+        "fragments of a message are counted",
+        "transport/framing.py",
+        "if self._frames > limits.MAX_FRAGMENTS:",
+        "if False:",
+        (UNIT + "transport/test_framing.py", LINK),
+    ),
+    Guard(
+        "the sum of a message is bounded",
+        "transport/framing.py",
+        "if total > self.max_message:",
+        "if False:",
+        (UNIT + "transport/test_framing.py", LINK),
+    ),
+    Guard(
+        "text must be UTF-8",
+        "transport/framing.py",
+        'raise self._broken("text that is not UTF-8", 1007) from None',
+        "return",
+        (UNIT + "transport/test_framing.py", LINK),
+    ),
+    Guard(
+        "a flood of control frames ends the link",
+        "transport/framing.py",
+        "return self._seconds >= limits.CONTROL_FLOOD_S",
+        "return False",
+        (UNIT + "transport/test_framing.py",),
+    ),
+    Guard(
+        "invalid frames are counted",
+        "protocol/conversation.py",
+        "if len(recent) > limits.INVALID_FRAMES_PER_MINUTE:",
+        "if False:",
+        (
+            CONVERSATION,
+            LOOPBACK + "test_reconnect.py::test_four_invalid_frames_in_a_minute_end_the_link",
+        ),
+    ),
+    Guard(
+        "each link counts its events anew",
+        "protocol/conversation.py",
+        "self._sequence = Sequence()",
+        'self._sequence = globals().setdefault("_shared_sequence", Sequence())',
+        (CONVERSATION,),
+    ),
+)
+
+CALLING = (
+    Guard(
+        "NaN is refused",
+        "protocol/frames.py",
+        "if not math.isfinite(value):",
+        "if False:",
+        (UNIT + "protocol/test_frames.py",),
+    ),
+    Guard(
+        "who gives up takes the right to send",
+        "protocol/pending.py",
+        "unsent = self.claim()",
+        "unsent = not self.handed",
+        (PENDING,),
+    ),
+    Guard(
+        "the writer asks for the right to send",
+        "transport/link.py",
+        "                if not parcel.claim():\n                    continue\n",
+        "                parcel.claim()\n",
+        (WRITING,),
+    ),
+    Guard(
+        "a large message is asked about before its last byte",
+        "transport/link.py",
+        "if parcel is not None and not parcel.claim():\n            self._break_off()",
+        "if parcel is not None and not parcel.claim() and False:\n            self._break_off()",
+        (WRITING,),
+    ),
+    Guard(
+        "a call settles once",
+        "protocol/pending.py",
+        'return self._slot.setdefault("ending", ending) is ending',
+        'self._slot["ending"] = ending\n        return True',
+        (PENDING,),
+    ),
+    Guard(
+        "what was handed over counts as sent",
+        "session/calls.py",
+        "unsent = not call.handed and (link.ended or call.claim())",
+        "unsent = True",
+        (PROMISES + "::test_any_other_call_is_lost_at_once_and_never_repeated",),
+    ),
+    Guard(
+        "only what can be repeated is sent again",
+        "session/calls.py",
+        "(mine and call.may_repeat(now))",
+        "mine",
+        (PROMISES + "::test_any_other_call_is_lost_at_once_and_never_repeated",),
+    ),
+    Guard(
+        "a key is good for as long as the gateway knows it",
+        "protocol/pending.py",
+        "(self.keyed and now - self.first_sent_at < limits.KEY_LIFETIME_S)",
+        "self.keyed",
+        (PENDING,),
+    ),
+    Guard(
+        "nothing is repeated to another gateway",
+        "session/calls.py",
+        "lambda call: call.handed)",
+        "lambda call: False)",
+        (PROMISES + "::test_nothing_is_repeated_to_another_gateway",),
+    ),
+    Guard(
+        "at most 200 calls in flight",
+        "session/calls.py",
+        "for _ in range(limits.MAX_IN_FLIGHT - conversation.busy(now)):",
+        "for _ in range(10**6):",
+        (LOOPBACK + "test_calls.py::test_at_most_two_hundred_are_in_flight",),
+    ),
+    Guard(
+        "calls given up keep their places for a while",
+        "protocol/pending.py",
+        "return len(self._calls) + len(forgotten)",
+        "return len(self._calls)",
+        (PENDING,),
+    ),
+    Guard(
+        "what the gateway would refuse for its size is not sent",
+        "session/exchange.py",
+        "if size > max_payload:",
+        "if False:",
+        (UNIT + "session/test_exchange.py",),
+    ),
+)
+
+LIVING = (
+    Guard(
+        "an idle link is pinged",
+        "session/life.py",
+        "if step.ping:\n                link.ping()",
+        "pass",
+        (ALIVE + "::test_an_idle_link_is_asked_and_kept",),
+    ),
+    Guard(
+        "a ping must be answered",
+        "protocol/liveness.py",
+        "return Verdict.UNANSWERED if now >= self._ping_due else Verdict.ALIVE",
+        "return Verdict.ALIVE",
+        (LIVENESS,),
+    ),
+    Guard(
+        "two ticks of silence are enough",
+        "protocol/liveness.py",
+        "if now >= self._frame_at + self.limit_s:",
+        "if False:",
+        (LIVENESS,),
+    ),
+    Guard(
+        "a gateway that takes nothing is left",
+        "session/life.py",
+        "if link.stalled_s(now) < conversation.silence_limit_s:",
+        "if True:",
+        (ALIVE + "::test_a_gateway_that_talks_and_takes_nothing_is_left",),
+    ),
+    Guard(
+        "after a sleep of the machine the link is asked",
+        "session/life.py",
+        "step = conversation.woke(slept, now) if slept else conversation.on_deadline(now)",
+        "step = conversation.on_deadline(now)",
+        (ALIVE + "::test_after_a_sleep_the_link_is_asked_at_once",),
+    ),
+    Guard(
+        "waits are spread: the first",
+        "config.py",
+        "return float(wait_random(0, self.first)(state))",
+        "return self.first",
+        (UNIT + "session/test_policy.py",),
+    ),
+    Guard(
+        "waits are spread: the later ones",
+        "config.py",
+        "later = wait_random_exponential(multiplier=self.multiplier, max=self.max)",
+        "later = type(wait_random(0, 0))(self.max, self.max)",
+        (UNIT + "session/test_policy.py",),
+    ),
+    Guard(
+        "what breaks the protocol is tried three times",
+        "session/policy.py",
+        "return self._broken >= limits.PROTOCOL_TRIES",
+        "return False",
+        (UNIT + "session/test_policy.py",),
+    ),
+    Guard(
+        "server-side subscriptions are made again",
+        "session/life.py",
+        "restore(opened, supervisor.remembered)",
+        "pass",
+        (
+            PROMISES
+            + "::test_server_side_subscriptions_are_made_again_before_the_link_is_announced",
+        ),
+    ),
+    Guard(
+        "a subscription's queue is bounded",
+        "session/queues.py",
+        "if excess > 0:\n                self._lose(excess)",
+        "pass",
+        (UNIT + "session/test_queues.py",),
+    ),
+    Guard(
+        "the hub thread is stopped at exit",
+        "runtime/hub.py",
+        "    if hub is not None:\n        hub.stop()",
+        "    del hub",
+        (HOSTS + "test_exit.py::test_the_hub_stands_still_before_the_interpreter_goes",),
+    ),
+    Guard(
+        "a forked child lets go of what it inherited",
+        "runtime/hub.py",
+        "os.register_at_fork(after_in_child=_forked)",
+        "pass",
+        (HOSTS + "test_fork.py::test_a_forked_child_dials_anew_and_the_parents_link_is_intact",),
+    ),
+)
+
+GUARDS = DIALLING + READING + CALLING + LIVING
