@@ -49,6 +49,7 @@ from .process import (
     shared,
     status,
     subscribe,
+    tls_fingerprint,
     wait,
 )
 from .session.subscriptions import PushStream, Subscription
@@ -121,5 +122,6 @@ __all__ = [
     "shared",
     "status",
     "subscribe",
+    "tls_fingerprint",
     "wait",
 ]

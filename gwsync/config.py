@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import ssl
+from _ssl import _SSLContext  # the base of gevent's contexts and of the stock ones, patched or not
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -108,7 +110,8 @@ class Config:
     ``ca_file``: a PEM file to trust instead of the system's store. ``client_cert``: a
     PEM file with certificate and key. ``server_name``: the name to verify, if not the
     URL's host. ``tls_fingerprint``: the SHA-256 of the gateway's certificate, which
-    then takes the place of the authorities.
+    then takes the place of the authorities. ``ssl_context``: an ``ssl.SSLContext`` of
+    your own in place of the three; it must verify, and such a config cannot be pickled.
     ``allow_plaintext``: permit ws:// to public hosts. ``headers``: pairs added to
     the upgrade. ``state_dir``: where this machine's device identity lives.
     ``max_message``: the largest message accepted, in bytes. ``ping_interval``: after
@@ -131,6 +134,7 @@ class Config:
     client_cert: str | None = None
     server_name: str | None = None
     tls_fingerprint: str | None = None
+    ssl_context: ssl.SSLContext | None = None
     connect_timeout: float = limits.CONNECT_TIMEOUT_S
     stage_timeouts: tuple[tuple[str, float], ...] = ()
     request_timeout: float | None = limits.REQUEST_TIMEOUT_S
@@ -158,6 +162,9 @@ class Config:
         put(self, "proxy", _checked_proxy(self.proxy))
         put(self, "no_proxy", _names("no_proxy", self.no_proxy))
         put(self, "tls_fingerprint", self._checked_pin())
+        if self.ssl_context is not None:
+            check_ssl_context(self.ssl_context)
+            _check_alone(self)
         put(self, "stage_timeouts", _stage_timeouts(self.stage_timeouts))
         put(
             self,
@@ -198,6 +205,20 @@ class Config:
                 hint="openssl x509 -noout -fingerprint -sha256 prints it",
             )
         return pin
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.ssl_context is not None:
+            raise ConfigError(
+                "a config with an ssl_context cannot be sent to another process",
+                hint="make it there, or set ca_file and client_cert instead",
+            )
+        return self.__dict__
+
+    def __copy__(self) -> Config:
+        return self  # it never changes, and its ssl_context has no copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Config:
+        return self
 
     def stage_limit(self, stage: str) -> float:
         """Seconds that one stage may take, within ``connect_timeout`` for all."""
@@ -293,6 +314,26 @@ def _checked_proxy(value: Any) -> str | None:
         return None
     parse_proxy(value)
     return str(value)
+
+
+def check_ssl_context(context: Any) -> None:
+    """A client's context that verifies, or ConfigError; asked again before each use."""
+    if not isinstance(context, _SSLContext):
+        raise ConfigError(f"ssl_context must be an ssl.SSLContext, not {type(context).__name__}")
+    if context.verify_mode != ssl.CERT_REQUIRED or not context.check_hostname:
+        raise ConfigError(
+            "ssl_context does not verify the gateway's certificate and its name",
+            hint="ssl.create_default_context() does; tls_fingerprint pins one that nobody signed",
+        )
+
+
+def _check_alone(config: Config) -> None:
+    for name in ("ca_file", "client_cert", "tls_fingerprint"):
+        if getattr(config, name) is not None:
+            raise ConfigError(
+                f"ssl_context and {name} exclude each other",
+                hint="load it into the context, or leave the context out",
+            )
 
 
 def _check_secret(name: str, value: Any) -> None:

@@ -7,7 +7,7 @@ of gwsync still catches the right thing::
 
     GatewayError(.retryable .hint)
     +- ConfigError(ValueError)          before any I/O
-    +- DialError(ConnectionError)       .stage .trace
+    +- DialError(ConnectionError)       .stage .trace .finding
     |  +- ResolveError  TcpError  TlsError  UpgradeError(.status)
     |  |                                   +- UnsoundUpgrade(ProtocolError)
     |  +- ProxyError(.finding .proxy .target .sent .received .addresses_tried)
@@ -102,7 +102,10 @@ class ConfigError(GatewayError, ValueError):
 
 
 class DialError(GatewayError, ConnectionError):
-    """The way to the gateway failed at ``stage``; ``trace`` has every stage so far."""
+    """The way to the gateway failed at ``stage``; ``trace`` has every stage so far.
+
+    ``finding``: the fault in one word where it is known, as ``gwsync doctor`` names it.
+    """
 
     stage = "dial"
 
@@ -114,11 +117,13 @@ class DialError(GatewayError, ConnectionError):
         trace: Trace | None = None,
         hint: str = "",
         retryable: bool = True,
+        finding: str = "",
     ) -> None:
         super().__init__(message, hint=hint, retryable=retryable, outcome="not_sent")
         if stage is not None:
             self.stage = stage
         self.trace = trace
+        self.finding = finding
 
 
 class ResolveError(DialError):
@@ -134,7 +139,10 @@ class TcpError(DialError):
 
 
 class TlsError(DialError):
-    """TLS failed: certificate, name, version, or no TLS on the other side."""
+    """TLS failed: certificate, name, version, or no TLS on the other side.
+
+    ``finding``: TLS_CERT_INVALID, TARGET_NOT_TLS or TLS_FAILED.
+    """
 
     stage = "tls"
 
@@ -152,8 +160,9 @@ class UpgradeError(DialError):
         retry_after: float | None = None,
         hint: str = "",
         retryable: bool = True,
+        finding: str = "",
     ) -> None:
-        super().__init__(message, hint=hint, retryable=retryable)
+        super().__init__(message, hint=hint, retryable=retryable, finding=finding)
         self.status = status
         self.retry_after = retry_after
 

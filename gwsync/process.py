@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from . import limits
+from .config import Config
 from .connection import Connection
 from .runtime.hub import after_fork_in_child
 from .runtime.native import allocate_lock
@@ -88,3 +90,15 @@ def probe_proxy(
     from .probe import probe  # late: most programs have no proxy
 
     return probe(url, target, timeout, wait)
+
+
+def tls_fingerprint(url: str, timeout: float = limits.LOOK_TIMEOUT_S) -> str:
+    """The SHA-256 of the certificate that the server at ``url`` shows: ``sha256:...``.
+
+    What ``tls_fingerprint`` of a Config takes. Ask over a way that you trust, or compare
+    it with what the gateway's host says: it is not verified. No credentials are sent.
+    Raises DialError, ConfigError.
+    """
+    from .api.certificate import server_certificate
+
+    return server_certificate(Config.discover(url=url), timeout).fingerprint

@@ -12,6 +12,7 @@ from . import errors, output
 from .call import call
 from .demo import demo
 from .doctor import doctor
+from .fingerprint import fingerprint
 from .gateway import gateway
 from .options import Target
 from .status import status
@@ -79,7 +80,7 @@ def app(ctx: click.Context) -> None:
         ctx.exit(errors.USAGE)
 
 
-for command in (call, demo, doctor, gateway, status, watch):
+for command in (call, demo, doctor, fingerprint, gateway, status, watch):
     app.add_command(command)
 
 

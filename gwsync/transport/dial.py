@@ -5,14 +5,18 @@ A stage owns what it opens until it returns, so nothing leaks when one fails.
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
 from socket import AF_INET6
 from typing import Any
 
+from .. import limits
 from ..config import Config
 from ..endpoint import Endpoint
+from ..errors import DialError
 from ..runtime.hub import HubThread
-from . import tcp, tls, upgrade
+from . import tcp, tls, trust, upgrade
 from .deadline import Deadline
 from .link import Link
 from .paths import PathMemory
@@ -34,21 +38,7 @@ def dial(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> 
     how = "directly" if proxy is None else f"through {proxy}"
     log.info("dialling %s %s, address family %s", endpoint, how, family)
     _warn(endpoint)
-    if proxy is None:
-        sock = _directly(config, hub, deadline, tracer)
-    else:
-        from .proxy import Way  # late, and so are those below: many need none
-
-        sock = Way(
-            proxy,
-            endpoint,
-            hub,
-            deadline,
-            tracer,
-            family=family,
-            limit_of=config.stage_limit,
-            ca_file=config.ca_file,
-        ).connect()
+    sock = reach(config, hub, deadline, tracer)
     if endpoint.secure:
         sock = tls.wrap(sock, config, deadline, tracer)
     leftover = upgrade.upgrade(
@@ -58,8 +48,31 @@ def dial(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> 
         limit_s=config.stage_limit("upgrade"),
         deadline=deadline,
         tracer=tracer,
+        asks_tls=lambda: _asks_tls(config, hub, deadline),
+        certified=config.client_cert is not None,
     )
+    if endpoint.secure:
+        trust.keep_session(sock, config)
     return Link(sock, leftover, config.max_message)
+
+
+def reach(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> Any:
+    """A socket that leads to the gateway's port: every stage before TLS."""
+    proxy = config.proxy_url
+    if proxy is None:
+        return _directly(config, hub, deadline, tracer)
+    from .proxy import Way  # late, and so are those below: many need none
+
+    return Way(
+        proxy,
+        config.endpoint,
+        hub,
+        deadline,
+        tracer,
+        family=config.address_family,
+        limit_of=config.stage_limit,
+        ca_file=config.ca_file,
+    ).connect()
 
 
 def _directly(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> Any:
@@ -87,3 +100,25 @@ def _directly(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer
             sock.close()
             raise
     return sock
+
+
+_asked: dict[str, tuple[float, bool]] = {}  # by URL, on the hub thread only
+
+
+def _asks_tls(config: Config, hub: HubThread, deadline: Deadline) -> bool:
+    """Whether TLS is spoken where a plain upgrade was met with silence and an end.
+
+    OpenSSL hangs up on plain HTTP without a word, so it takes a connection of its own to
+    find out; one a minute, whatever the reconnects do.
+    """
+    now = time.monotonic()
+    at, verdict = _asked.get(config.url, (-limits.TLS_PROBE_KEPT_S, False))
+    if now - at >= limits.TLS_PROBE_KEPT_S:
+        limit = deadline.within(limits.TLS_PROBE_S)
+        verdict = False
+        with contextlib.suppress(DialError):
+            sock = reach(config, hub, limit, Tracer(config.url))
+            verdict = tls.answers_tls(sock, config.server_name or config.endpoint.host, limit)
+        _asked.clear()  # the last one only: no list that grows with the URLs of a process
+        _asked[config.url] = now, verdict
+    return verdict

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
+from collections.abc import Callable
 from typing import Any
 
 import websocket
@@ -19,12 +21,19 @@ import websocket
 from .. import limits
 from ..endpoint import Endpoint
 from ..errors import DialTimeout, GatewayError, UnsoundUpgrade, UpgradeError
+from . import tls_faults
 from .answer import check_switch, refused, status_of
 from .deadline import Deadline
+from .tls import speaks_tls
 from .trace import Tracer, warn_once
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,18}) *\r\n", re.IGNORECASE)
 _SET_COOKIE = re.compile(rb"(?<=\r\n)set-cookie:[^\n]*\n", re.IGNORECASE)
+# What nginx, Go and Apache answer, in HTTP, to whoever speaks no TLS to them.
+_IS_TLS = re.compile(
+    rb"plain HTTP request was sent to HTTPS port|HTTP request to an HTTPS server"
+    rb"|plain HTTP to an SSL-enabled"
+)
 _KEY = re.compile(rb"\r\nsec-websocket-key: (\S+)\r\n", re.IGNORECASE)
 
 
@@ -36,14 +45,18 @@ def upgrade(
     limit_s: float,
     deadline: Deadline,
     tracer: Tracer,
+    asks_tls: Callable[[], bool] = bool,
+    certified: bool = False,
 ) -> bytes:
     """Turn ``sock`` into a WebSocket; returns the bytes that came after the 101.
 
-    The socket is closed if that fails. Raises UpgradeError, AuthError, DialTimeout.
+    ``asks_tls`` is called when the other side left without a byte: whether it would have
+    spoken TLS. ``certified``: a client certificate was at hand. The socket is closed if
+    that fails. Raises UpgradeError, TlsError, AuthError, DialTimeout.
     """
     if websocket.isEnabledForTrace():
         warn_once("websocket.enableTrace is on: it prints the headers of the upgrade, secrets too")
-    head = _HeadSocket(sock, deadline.within(limit_s), tuple(value for _, value in headers))
+    head = _HeadSocket(sock, endpoint, deadline.within(limit_s), tuple(v for _, v in headers))
     client = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
     try:
         with tracer.stage("upgrade", f"GET {endpoint.resource} as {endpoint.host}") as note:
@@ -63,7 +76,15 @@ def upgrade(
                     stage="upgrade",
                     hint="is this the gateway's port?",
                 ) from None
+            except ssl.SSLError as error:
+                # With TLS 1.3 the server's word about our certificate comes only here.
+                name = endpoint.host
+                raise tls_faults.failed(
+                    name, error, certified=certified, agreed=False, stage="upgrade"
+                ) from error
             except (websocket.WebSocketException, OSError, ValueError) as error:
+                if not endpoint.secure and not head.received and asks_tls():
+                    raise tls_faults.is_tls(endpoint.host) from error
                 raise UpgradeError(
                     f"the upgrade to WebSocket failed: {_reason(error)}",
                     hint="is this the gateway's port, and ws:// or wss:// as it should be?",
@@ -86,11 +107,15 @@ def _reason(error: Exception) -> str:
 class _HeadSocket:
     """The socket as websocket-client sees it: it reads the head of a 101, no more."""
 
-    def __init__(self, sock: Any, deadline: Deadline, secrets: tuple[str, ...]) -> None:
+    def __init__(
+        self, sock: Any, endpoint: Endpoint, deadline: Deadline, secrets: tuple[str, ...]
+    ) -> None:
         self._sock = sock
+        self._endpoint = endpoint
         self._deadline = deadline
         self._secrets = secrets  # of ours, which an error page may show again
         self._sent = b""
+        self._broke: OSError | None = None  # what sending met; the answer may tell why
         self._head: bytes | None = None
         self.received = 0
         self.leftover = b""
@@ -107,9 +132,13 @@ class _HeadSocket:
         while end < 0:
             more = self._more()
             if not more:
+                if self._broke is not None and not data:
+                    raise self._broke
                 return data  # as much of a head as there is; it is not one
             data += more
             end = data.find(b"\r\n\r\n")
+            if not self._endpoint.secure and speaks_tls(data):
+                raise tls_faults.is_tls(self._endpoint.host)
             if self.received > limits.UPGRADE_MAX_BYTES:
                 raise UnsoundUpgrade(
                     f"the server's answer is over {limits.UPGRADE_MAX_BYTES} bytes",
@@ -118,7 +147,10 @@ class _HeadSocket:
         head, rest = data[: end + 4], data[end + 4 :]
         status = status_of(head)
         if status != 101:
-            raise refused(status, head, self._read_body(head, rest), self._secrets)
+            body = self._read_body(head, rest)
+            if not self._endpoint.secure and status == 400 and _IS_TLS.search(body):
+                raise tls_faults.is_tls(self._endpoint.host, status)
+            raise refused(status, head, body, self._secrets)
         key = _KEY.search(self._sent)
         check_switch(head, key[1] if key else b"")
         self.leftover = rest
@@ -143,7 +175,13 @@ class _HeadSocket:
     def send(self, data: bytes) -> int:
         self._check()
         self._sent += data
-        self._sock.sendall(data)
+        try:
+            self._sock.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            # It has said why before it left: a TLS alert, or a refusal in HTTP.
+            self._broke = error
         return len(data)
 
     def gettimeout(self) -> float | None:

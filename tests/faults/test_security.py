@@ -96,7 +96,7 @@ def test_s01_nothing_switches_verification_off() -> None:
         for path in SHIPPED
         if "CERT_NONE" in path.read_text() or "_unverified" in path.name
     ]
-    assert unverified == ["tls.py"]  # under `if pinned:`, see loopback/test_tls_pins.py
+    assert unverified == ["trust.py"]  # under `if pinned:`, see loopback/test_tls_pins.py
 
 
 # -- 6: TLS is really on the wire -----------------------------------------------------------

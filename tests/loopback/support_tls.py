@@ -77,15 +77,37 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         path = self._directory / f"{certificate.serial_number}.pem"
-        path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
+        path.write_bytes(_pem(key, certificate))
         return str(path)
+
+
+def self_signed(directory: Path, name: str) -> str:
+    """A PEM file with a certificate that only its own key has signed, and that key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + DAY)
+        .add_extension(x509.SubjectAlternativeName([_name(name)]), False)
+        .sign(key, hashes.SHA256())
+    )
+    path = directory / "self-signed.pem"
+    path.write_bytes(_pem(key, certificate))
+    return str(path)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ) + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _name(text: str) -> x509.GeneralName:
@@ -93,6 +115,12 @@ def _name(text: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         return x509.DNSName(text)
+
+
+def fingerprint(pem: str) -> str:
+    """The SHA-256 of the certificate in a PEM file, in hex."""
+    certificate = x509.load_pem_x509_certificate(Path(pem).read_bytes())
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 class Terminator:
@@ -108,20 +136,28 @@ class Terminator:
         **options: Any,
     ) -> None:
         self._upstream = bench.gateway.port
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(pem)
-        if clients_of is not None:  # only clients with a certificate of this authority
-            self._context.verify_mode = ssl.CERT_REQUIRED
-            self._context.load_verify_locations(clients_of)
-        if highest is not None:
-            self._context.minimum_version = ssl.TLSVersion.TLSv1
-            self._context.maximum_version = highest
-            self._context.set_ciphers("ALL:@SECLEVEL=0")
-        self._context.sni_callback = self._note
+        self._highest = highest
+        self._clients_of = clients_of
+        self.renew(pem)
         self.names: list[str | None] = []
         self.versions: list[str | None] = []
+        self.resumed: list[bool] = []
         self.said = b""
         self.server: RawServer = bench.server(self._serve, **options)
+
+    def renew(self, pem: str) -> None:
+        """Go on with this certificate, and with no memory of earlier sessions."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        if self._clients_of is not None:  # only clients with a certificate of this authority
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self._clients_of)
+        if self._highest is not None:
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = self._highest
+            context.set_ciphers("ALL:@SECLEVEL=0")
+        context.sni_callback = self._note
+        self._context = context
 
     def url(self, host: str = "localhost") -> str:
         return f"wss://{host}:{self.server.port}"
@@ -130,8 +166,14 @@ class Terminator:
         self.names.append(name)
 
     def _serve(self, sock: socket.socket) -> None:
-        with self._context.wrap_socket(sock.dup(), server_side=True) as secure:
+        try:
+            secure = self._context.wrap_socket(sock.dup(), server_side=True)
+        except OSError:  # the server keeps `sock` itself
+            sock.shutdown(socket.SHUT_RDWR)
+            raise
+        with secure:
             self.versions.append(secure.version())
+            self.resumed.append(bool(secure.session_reused))
             with socket.create_connection(("127.0.0.1", self._upstream), timeout=WAIT_S) as far:
                 pipe = Pipe(secure, far)
                 try:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import ssl
 from pathlib import Path
 
 import pytest
 
 import gwsync
 from loopback.support import WAIT_S, Bench, error_of
-from loopback.support_tls import Authority, Terminator
+from loopback.support_tls import Authority, Terminator, fingerprint
 
 CANARY = "canary-0123456789-token"
 
@@ -18,12 +16,6 @@ CANARY = "canary-0123456789-token"
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
-
-
-def fingerprint(pem: str) -> str:
-    text = Path(pem).read_text()
-    certificate = text[text.index("-----BEGIN CERTIFICATE") :]
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
 
 
 @pytest.mark.parametrize("spelling", ["plain", "colons", "prefix"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import pickle
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +214,30 @@ def test_a_bad_number_in_the_environment(monkeypatch: pytest.MonkeyPatch, text: 
 def test_a_config_is_asked_for_by_name() -> None:
     with pytest.raises(ConfigError, match="must be a gwsync"):
         gwsync.Connection({"url": "ws://127.0.0.1"})  # type: ignore[arg-type]
+
+
+def test_a_context_of_ones_own_is_told_apart_by_identity() -> None:
+    context, other = ssl.create_default_context(), ssl.create_default_context()
+    config = Config(url="wss://localhost", ssl_context=context)
+    assert config == Config(url="wss://localhost", ssl_context=context)
+    assert hash(config) == hash(Config(url="wss://localhost", ssl_context=context))
+    assert config != Config(url="wss://localhost", ssl_context=other)
+    assert Config.discover(url="wss://localhost", ssl_context=context).ssl_context is context
+    assert "ssl_context=<" in repr(config)
+
+
+@pytest.mark.parametrize("beside", ["ca_file", "client_cert", "tls_fingerprint"])
+def test_a_context_of_ones_own_stands_alone(beside: str) -> None:
+    context = ssl.create_default_context()
+    with pytest.raises(ConfigError, match=f"ssl_context and {beside} exclude each other"):
+        Config(url="wss://localhost", ssl_context=context, **{beside: "ab" * 32})
+
+
+def test_a_config_with_a_context_is_copied_but_not_pickled() -> None:
+    config = Config(url="wss://localhost", ssl_context=ssl.create_default_context())
+    assert copy.copy(config) is config
+    assert copy.deepcopy({"config": config})["config"] is config
+    with pytest.raises(ConfigError, match="cannot be sent to another process"):
+        pickle.dumps(config)
+    plain = Config(url="wss://localhost", token="t")
+    assert pickle.loads(pickle.dumps(plain)) == plain

@@ -59,6 +59,7 @@ NAMES = (
     "shared",
     "status",
     "subscribe",
+    "tls_fingerprint",
     "wait",
 )
 
