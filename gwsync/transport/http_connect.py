@@ -68,7 +68,7 @@ def _read_head(talk: Talk) -> bytes:
             head += talk.some(1 if head.endswith((b"\n", b"\n\r")) else 2)
             talk.phase = "request"
             if len(head) <= 6 and not b"HTTP/".startswith(head[:5]):
-                raise stranger(bytes(head) + talk.linger(), "HTTP")
+                raise stranger(talk.overhear(bytes(head)), "HTTP")
             if len(head) > limits.PROXY_HEAD_BYTES:
                 raise Refused(
                     "PROXY_UNKNOWN_REPLY",

@@ -126,6 +126,8 @@ class Way:
     def _negotiate(self, sock: Any, limit: Deadline, host: str, port: int, command: int) -> Any:
         proxy = self.proxy
         secrets = [(proxy.password or "").encode(), http_connect.basic(proxy) or b""]
+        failure: tuple[str, str, str, BaseException | None]
+        timed_out = False
         try:
             if proxy.scheme == "https":
                 sock = proxy_tls.wrap(sock, proxy.host, self._ca_file, limit)
@@ -134,7 +136,7 @@ class Way:
                 self.auth = http_connect.connect(talk, proxy, self.to)
             elif proxy.scheme.startswith("socks5"):
                 steps = socks5.dialogue(
-                    host, port, proxy.user, proxy.password, command, talk.linger
+                    host, port, proxy.user, proxy.password, command, talk.overhear
                 )
                 self.auth = socks5.converse(talk, steps)
             else:
@@ -144,17 +146,16 @@ class Way:
                 self.auth = socks.connect(talk, host, port, proxy.user, by_name=by_name)
             return sock
         except Refused as error:
-            sock.close()
-            self._fail(error.finding, error.message, error.hint, error.__cause__)
+            failure = (error.finding, error.message, error.hint, error.__cause__)
         except Ended as error:
-            sock.close()
-            self._fail(*self._ended(str(error)), None)
+            failure = (*self._ended(str(error)), None)
         except TimeoutError:
-            sock.close()
-            self._fail(*self._timed_out(), None, timeout=True)
+            failure, timed_out = (*self._timed_out(), None), True
         except BaseException:
             sock.close()
             raise
+        sock.close()
+        self._fail(*failure, timeout=timed_out)  # here, so that nothing unmasked is its context
 
     def _ended(self, how: str) -> tuple[str, str, str]:
         talk = self._talk
@@ -210,7 +211,7 @@ class Way:
         kind = ProxyTimeout if timeout or isinstance(cause, DialTimeout) else ProxyError
         talk = self._talk
         raise kind(
-            message,
+            message if talk is None else talk.mask_text(message),
             finding=finding,
             proxy=self.proxy.masked,
             target=self.to,

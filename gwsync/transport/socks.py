@@ -64,7 +64,7 @@ class _File:
         self._talk.send(data, data[:8] + b"***" + data[end:] if end > 8 else data)
 
     def read(self, size: int) -> bytes:
-        self._talk.phase = "request" if self._talk.received else "greeting"
+        self._talk.phase = "request"
         return self._talk.read(size)
 
     def close(self) -> None:
@@ -84,6 +84,10 @@ def connect(talk: Talk, host: str, port: int, user: str | None, *, by_name: bool
     client.set_proxy(socks.SOCKS4, "proxy", 1, by_name, user)
     try:
         client.connect((host, port))
+    except Ended:
+        if talk.received and not talk.received.startswith(b"\0"):
+            raise stranger(talk.received, "SOCKS4") from None
+        raise
     except socks.ProxyError as error:
         # PySocks wraps everything, its own errors too, in "Socket error".
         cause = getattr(error, "socket_err", None) or error
@@ -96,7 +100,7 @@ def connect(talk: Talk, host: str, port: int, user: str | None, *, by_name: bool
 def _refusal(talk: Talk, cause: BaseException, target: str) -> Refused | Ended:
     code = _CODE.match(str(getattr(cause, "msg", cause)))
     if code is None:
-        return stranger(talk.received + talk.linger(), "SOCKS4")
+        return stranger(talk.overhear(talk.received), "SOCKS4")
     number = int(code[1], 16)
     if number in (_NO_IDENTD, _OTHER_USER):
         return Refused(

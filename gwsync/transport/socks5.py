@@ -70,17 +70,17 @@ def dialogue(
     user: str | None = None,
     password: str | None = None,
     command: int = CONNECT,
-    look: Callable[[], bytes] = bytes,
+    overhear: Callable[[bytes], bytes] = bytes,
 ) -> Dialogue:
     """From the greeting to the reply; returns how we were let in, "none" or "password".
 
-    ``look``: reads what else an answer that is no SOCKS5 holds. Raises Refused.
+    ``overhear``: adds what else an answer that is no SOCKS5 holds. Raises Refused.
     """
     methods = bytes([_NO_AUTH]) if user is None else bytes([_NO_AUTH, _PASSWORD])
     yield Say(bytes([5, len(methods)]) + methods)
     first = yield Want(1, "greeting")
     if first != b"\x05":
-        raise stranger(first + look(), "SOCKS5")
+        raise stranger(overhear(first), "SOCKS5")
     method = (yield Want(1, "greeting"))[0]
     _check_method(method, user is not None)
     if method == _PASSWORD:
@@ -92,7 +92,7 @@ def dialogue(
                 "check both; in the URL, special characters are written as %XX",
             )
     yield Say(bytes([5, command, 0]) + _address(host) + port.to_bytes(2, "big"))
-    yield from _reply(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", look)
+    yield from _reply(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", overhear)
     return "password" if method == _PASSWORD else "none"
 
 
@@ -134,10 +134,10 @@ def _address(host: str) -> bytes:
     return bytes([_IPV4 if literal.version == 4 else _IPV6]) + literal.packed
 
 
-def _reply(target: str, look: Callable[[], bytes]) -> Generator[Say | Want, bytes, None]:
+def _reply(target: str, overhear: Callable[[bytes], bytes]) -> Generator[Say | Want, bytes, None]:
     version, code = yield Want(2, "request")
     if version != 5:
-        raise stranger(bytes([version, code]) + look(), "SOCKS5")
+        raise stranger(overhear(bytes([version, code])), "SOCKS5")
     if code:
         finding, message, hint = _REPLIES.get(
             code, ("PROXY_UNKNOWN_REP", f"the proxy answers with the unknown code {code:#04x}", "")

@@ -46,10 +46,16 @@ class Talk:
 
     @property
     def received(self) -> bytes:
-        kept = self._received
+        return self.mask(self._received)
+
+    def mask(self, data: bytes) -> bytes:
+        """What came back, without the credentials that it may repeat."""
         for secret in self._secrets:
-            kept = kept.replace(secret, b"***")
-        return kept
+            data = data.replace(secret, b"***")
+        return data
+
+    def mask_text(self, text: str) -> str:
+        return self.mask(text.encode()).decode()
 
     def send(self, data: bytes, shown: bytes | None = None) -> None:
         """All of it. ``shown``: the same without the credentials."""
@@ -92,12 +98,10 @@ class Talk:
         return data
 
     def tell(self, data: bytes) -> None:
-        for secret in self._secrets:
-            data = data.replace(secret, b"***")
-        log.debug("proxy: received %s", dump(data))
+        log.debug("proxy: received %s", dump(self.mask(data)))
 
-    def linger(self, seconds: float = 0.2) -> bytes:
-        """What else is there at once, to tell who it is that answers so strangely."""
+    def overhear(self, read: bytes, seconds: float = 0.2) -> bytes:
+        """``read`` and what else is there at once, to tell who it is that answers so strangely."""
         data = b""
         limit = self.deadline.within(seconds)
         try:
@@ -112,7 +116,7 @@ class Talk:
             pass
         if data:
             self.tell(data)
-        return data
+        return self.mask(read + data)
 
     def _arm(self) -> None:
         remaining = self.deadline.remaining()
