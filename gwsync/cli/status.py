@@ -19,7 +19,14 @@ from .options import Target, connect_limit, gateway_options
 
 CREDENTIALS = ("token", "password", "device_token")
 # The settings that decide where one arrives; shown when they are not the usual ones.
-SETTINGS = ("address_family", "ca_file", "client_cert", "server_name", "tls_fingerprint")
+SETTINGS = (
+    "proxy",
+    "address_family",
+    "ca_file",
+    "client_cert",
+    "server_name",
+    "tls_fingerprint",
+)
 
 
 @click.command(short_help="Show the connection, the way to it, and who is there.")
@@ -82,7 +89,8 @@ class Look:
             yield "token", "none found; this device's own is used if the gateway issued one"
         for name in SETTINGS:
             if name in self.sources:
-                value = getattr(self.config, name)
+                value = self.config.proxy_url if name == "proxy" else getattr(self.config, name)
+                value = "none" if value is None else value
                 yield name.replace("_", " "), f"{value}, from {self.sources[name]}"
         yield from _block(
             "stages", [str(stage) for stage in self.trace.stages] if self.trace else []

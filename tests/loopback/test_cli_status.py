@@ -88,10 +88,12 @@ def test_where_things_came_from(gateway: LocalGateway, tmp_path: Path) -> None:
     token.write_text(gateway.token)
     env = {"HOME": str(tmp_path), "GWSYNC_STATE_DIR": str(tmp_path)}
     options = ("--url", gateway.url, "--token-file", str(token), "--address-family", "any")
+    options = (*options, "--proxy", "none")
     done = run("status", *options, env=env)
     assert "  url        from --url\n" in done.stdout
     assert "  token      from --token-file\n" in done.stdout
     assert "  address family any, from --address-family\n" in done.stdout
+    assert "  proxy      none, from --proxy\n" in done.stdout
     file = tmp_path / ".openclaw" / "openclaw.json"
     file.parent.mkdir()
     auth = {"mode": "token", "token": gateway.token}

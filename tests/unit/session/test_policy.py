@@ -18,6 +18,7 @@ from gwsync.errors import (
     PairingRequired,
     ProtocolError,
     ProtocolMismatch,
+    ProxyError,
     ScopeError,
     TcpError,
     TlsError,
@@ -67,6 +68,25 @@ def test_what_the_gateway_asks_for_is_honoured_within_reason(
 
 def test_a_bad_certificate_is_retried_at_the_longest_backoff() -> None:
     assert POLICY.max <= min(delays(1, TlsError("expired")))
+
+
+@pytest.mark.parametrize(
+    ("finding", "lasts"),
+    [
+        ("PROXY_AUTH_WRONG", True),
+        ("PROXY_AUTH_REQUIRED", True),
+        ("PROXY_IS_HTTP", True),
+        ("TARGET_DENIED_BY_PROXY", True),
+        ("PROXY_SILENT", False),
+        ("PROXY_PORT_CLOSED", False),
+        ("TARGET_REFUSED", False),
+        ("TARGET_FAILED", False),
+    ],
+)
+def test_a_proxy_that_somebody_must_look_after_is_asked_rarely(finding: str, lasts: bool) -> None:
+    error = ProxyError("m", finding=finding)
+    assert (POLICY.max <= min(delays(1, error))) is lasts
+    assert not parks(error)
 
 
 def test_a_policy_of_zeroes_never_waits() -> None:
