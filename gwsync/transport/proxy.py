@@ -155,7 +155,16 @@ class Way:
             sock.close()
             raise
         sock.close()
+        self.auth = self._auth_so_far()
         self._fail(*failure, timeout=timed_out)  # here, so that nothing unmasked is its context
+
+    def _auth_so_far(self) -> str:
+        """How we were let in, when what came after that went wrong."""
+        talk, proxy = self._talk, self.proxy
+        if talk is None or proxy.user is None or talk.phase != "request":
+            return "none"
+        wanted = not proxy.scheme.startswith("socks5") or talk.received[1:2] == b"\x02"
+        return "password" if wanted else "none"
 
     def _ended(self, how: str) -> tuple[str, str, str]:
         talk = self._talk

@@ -66,6 +66,18 @@ def test_credentials(bench: Bench, scheme: str, kind: str) -> None:
         assert probe.proxy.startswith(f"{scheme}://user:***@")
 
 
+@pytest.mark.parametrize(("method", "auth"), [(2, "password"), (0, "none")])
+def test_how_it_let_us_in_where_it_takes_no_question_without_a_target(
+    bench: Bench, method: int, auth: str
+) -> None:
+    """As microsocks: it knows no UDP ASSOCIATE."""
+    no = (10, b"\x05\x07\x00\x01" + bytes(6))
+    letting_in = [(13, b"\x01\x00")] if method else []
+    server = bench.server(then_closes((4, bytes([5, method])), *letting_in, no))
+    probe = gwsync.probe_proxy(f"socks5h://user:secret@127.0.0.1:{server.port}")
+    assert (probe.finding, probe.auth) == ("OK", auth)
+
+
 @pytest.mark.parametrize(
     ("scheme", "serve", "finding"),
     [
