@@ -23,7 +23,7 @@ def sources(config: Config) -> dict[str, str]:
 def offline(config: Config, environ: Mapping[str, str] | None = None) -> tuple[str, list[str]]:
     """How it is going to dial, and what is odd about the settings."""
     environ = os.environ if environ is None else environ
-    endpoint, proxy = config.endpoint, getattr(config, "proxy_url", None)
+    endpoint, proxy = config.endpoint, config.proxy_url
     way = "directly" if proxy is None else f"through {proxy.masked}"
     detail = f"{'TLS' if endpoint.secure else 'no TLS'}, {config.address_family}, {way}"
     return detail, [*_credentials(config), *_overruled(config, environ), *_encryption(config)]

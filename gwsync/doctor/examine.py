@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -54,7 +55,7 @@ class Examination:
         self._given = config
         self._budget = budget
         self._hub = hub
-        self._proxied = getattr(config, "proxy_url", None) is not None
+        self._proxied = config.proxy_url is not None
         self._config = budget.applied(config, proxied=self._proxied)
         self._tracer = Tracer(config.url)
         self._until = Deadline(budget.all_but_goodbye)
@@ -99,7 +100,7 @@ class Examination:
         )
 
     def _facts(self) -> dict[str, str]:
-        endpoint, proxy = self._given.endpoint, getattr(self._given, "proxy_url", None)
+        endpoint, proxy = self._given.endpoint, self._given.proxy_url
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         return {
             "host": endpoint.host,
@@ -115,8 +116,12 @@ class Examination:
         try:
             opened = attempt(self._config, self._dial, self._hub, self._tracer)
         except GatewayError as error:
+            found = conclude(error)
+            failed = [one.stage for one in self._tracer.trace.stages if not one.ok]
+            if failed:  # a proxy may fail in `tcp`
+                found = replace(found, stage=failed[-1])
             why = Why(self._config, self._hub, self._budget, self._tracer)
-            self._conclusion = why.refined(conclude(error), error)
+            self._conclusion = why.refined(found, error)
             self._notes += why.notes
             return
         self._go_on(opened)

@@ -66,13 +66,14 @@ def conclude(error: lib.GatewayError) -> Conclusion:
         stage = "config"
     elif _http(error):
         stage = "upgrade"
-    own = name in _OWN_WORDS
+    through = isinstance(error, lib.ProxyError)
+    own = name in _OWN_WORDS or through
     return Conclusion(
         name,
         stage,
         detail=_detail(name, error),
         message=error.message if own else "",
-        hint=error.hint if own and not _http(error) else "",
+        hint="" if _http(error) or (through and TABLE[name].hint) or not own else error.hint,
     )
 
 

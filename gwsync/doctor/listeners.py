@@ -12,6 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import gevent
+
+from ..runtime import offload
+from ..runtime.hub import HubThread
+
 _LISTEN = "0A"
 
 
@@ -28,6 +33,14 @@ class Listener:
             return f"{who} accepts connections, and says nothing"
         many = "connections" if self.unaccepted > 1 else "connection"
         return f"{who} has not accepted {self.unaccepted} {many}: starting, stopped or starved"
+
+
+def look(hub: HubThread, port: int, limit_s: float) -> Listener | None:
+    """:func:`find` for a greenlet of ``hub``: there may be many processes to look through."""
+    try:
+        return offload.run(hub, find, port, timeout=limit_s)
+    except gevent.Timeout:
+        return None
 
 
 def find(port: int, proc: Path = Path("/proc")) -> Listener | None:

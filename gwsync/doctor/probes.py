@@ -7,7 +7,7 @@ comes next.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,21 @@ def connector(address: Address) -> Open:
             sock.close()
             raise
         return sock
+
+    return connect
+
+
+def first_of(ways: Sequence[Open]) -> Open:
+    """The first of them that opens."""
+
+    def connect(deadline: Deadline) -> Any:
+        error: OSError = ConnectionRefusedError()
+        for open_ in ways:
+            try:
+                return open_(deadline)
+            except OSError as failed:
+                error = failed
+        raise error
 
     return connect
 

@@ -9,20 +9,28 @@ import ssl
 from dataclasses import replace
 from typing import Any
 
-import gevent
-
 from ..config import Config
-from ..errors import AuthError, DialError, DialTimeout, GatewayError, TlsError, UpgradeError
-from ..runtime import offload
+from ..errors import (
+    AuthError,
+    DialError,
+    DialTimeout,
+    GatewayError,
+    ProxyError,
+    TlsError,
+    UnsoundUpgrade,
+    UpgradeError,
+)
 from ..runtime.hub import HubThread
 from ..transport import tcp
 from ..transport.deadline import Deadline
+from ..transport.proxy import Way
 from ..transport.resolve import resolve
 from ..transport.trace import Tracer
 from . import listeners, wire
 from .budget import Budget
 from .explain import Conclusion
 from .probes import Answer, exchange
+from .proxied import NOISE, Proxied
 
 _NAMES = ("NAME_UNKNOWN", "NO_IPV4_ADDRESS")
 _NO_CONNECTION = ("TCP_REFUSED", "TCP_UNREACHABLE", "TCP_TIMEOUT")
@@ -40,6 +48,13 @@ class Why:
 
     def refined(self, found: Conclusion, error: GatewayError) -> Conclusion:
         """``found``, or what further questions make of it."""
+        proxy = self._config.proxy_url
+        if proxy is not None and isinstance(error, ProxyError):
+            proxied = Proxied(self._config, proxy, self._hub, self._budget, self._tracer)
+            found = proxied.refined(found, error)
+            if proxied.asked:
+                self.notes.append(NOISE)
+            return found
         if found.name in (*_NAMES, *_NO_CONNECTION):
             return self._other_family(found)
         if found.stage == "tls" and found.name == "TLS_FAILED":
@@ -106,6 +121,17 @@ class Why:
 
     def _open(self, limit: Deadline) -> Any:
         config, quiet = self._config, Tracer(self._config.url)
+        if config.proxy_url is not None:
+            return Way(
+                config.proxy_url,
+                config.endpoint,
+                self._hub,
+                limit,
+                quiet,
+                family=config.address_family,
+                limit_of=config.stage_limit,
+                ca_file=config.ca_file,
+            ).connect()
         addresses = resolve(config.endpoint, self._hub, limit, quiet, config.address_family)
         return tcp.connect(addresses, limit, quiet, limit_s=limit.remaining())
 
@@ -113,18 +139,17 @@ class Why:
     def _tunnel(self, found: Conclusion, error: GatewayError, answer: Answer | None) -> Conclusion:
         """The connection was there, and then silence, or its end."""
         silent = isinstance(error, DialTimeout)
+        if self._config.proxy_url is not None:
+            if isinstance(error, UnsoundUpgrade) or (answer is not None and answer.data):
+                return found  # something was said, if not the right thing
+            name = "TUNNEL_SILENT" if silent else "TUNNEL_CLOSED"
+            return replace(found, name=name, message="", hint="")
         endpoint = self._config.endpoint
         if silent and endpoint.is_loopback:
-            row = self._listener(endpoint.port)
+            row = listeners.look(self._hub, endpoint.port, self._budget.probe)
             if row is not None:
                 return replace(found, hint=str(row))
         return found
-
-    def _listener(self, port: int) -> listeners.Listener | None:
-        try:  # there may be many processes to look through
-            return offload.run(self._hub, listeners.find, port, timeout=self._budget.probe)
-        except gevent.Timeout:
-            return None
 
 
 def _is_tls(error: GatewayError) -> bool:

@@ -17,6 +17,11 @@ def http_connect(host: str, port: int) -> bytes:
     return f"CONNECT {shown}:{port} HTTP/1.1\r\nHost: {shown}:{port}\r\n\r\n".encode()
 
 
+def socks5_login(user: str, password: str) -> bytes:
+    name, secret = user.encode(), password.encode()
+    return bytes([1, len(name)]) + name + bytes([len(secret)]) + secret
+
+
 def http_get(host: str) -> bytes:
     return f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
 
