@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from . import waterfall
+
 if TYPE_CHECKING:
     from .values import Hello, Status, SubscriptionStatus, Trace
 
@@ -29,12 +31,12 @@ def table(title: str, rows: Iterable[tuple[object, ...]]) -> str:
 
 
 def trace(trace: Trace) -> str:
-    """A stage a row."""
+    """A stage a row, and the same as a waterfall: notebooks show HTML rather than SVG."""
     rows = (
         (one.stage, "ok" if one.ok else "FAILED", f"{one.elapsed_s * 1000:.1f} ms", one.detail)
         for one in trace.stages
     )
-    return table(f"{trace.url}, {trace.elapsed_s * 1000:.1f} ms", rows)
+    return table(f"{trace.url}, {trace.elapsed_s * 1000:.1f} ms", rows) + waterfall.svg(trace)
 
 
 def hello(hello: Hello) -> str:

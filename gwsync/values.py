@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from . import markup, payloads
+from . import markup, payloads, waterfall
 from .errors import GatewayError, ProtocolError
 from .payloads import PresenceRow
 
@@ -258,6 +258,9 @@ class Trace:
 
     def _repr_html_(self) -> str:
         return markup.trace(self)
+
+    def _repr_svg_(self) -> str:
+        return waterfall.svg(self)
 
 
 @dataclass(frozen=True)

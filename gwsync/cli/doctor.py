@@ -9,6 +9,9 @@ import click
 
 from ..config import Config
 from ..doctor import Report, diagnose, render
+from ..doctor import compare as comparing
+from ..doctor import plot as drawing
+from ..doctor import sockets as counting
 from ..doctor.budget import DEFAULT_S
 from ..doctor.checks import sources
 from ..doctor.report import failed_before_any_io
@@ -20,8 +23,18 @@ from .options import Target, gateway_options
 @click.command(short_help="Say what is wrong on the way to the gateway.")
 @click.argument("address", required=False, metavar="[URL]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+@click.option("--compare", is_flag=True, help="Dial IPv4, any and IPv6, proxy and direct, too.")
+@click.option("--sockets", is_flag=True, help="Count TCP connections to its port, by process.")
+@click.option("--plot", metavar="FILE", help="Draw the stages into FILE.svg or FILE.png.")
 @gateway_options
-def doctor(target: Target, address: str | None, as_json: bool) -> None:
+def doctor(
+    target: Target,
+    address: str | None,
+    as_json: bool,
+    compare: bool,
+    sockets: bool,
+    plot: str | None,
+) -> None:
     """Say what is wrong on the way to the gateway at URL, and what to do about it.
 
     It goes the way of every connection, with a line for each stage: names, TCP, the
@@ -38,10 +51,17 @@ def doctor(target: Target, address: str | None, as_json: bool) -> None:
         if target.url is not None and target.url != address:
             raise ConfigError("the URL is given twice", hint="give it once, or as --url")
         target.url = address
-    show(examine(target), as_json)
+    if plot is not None:
+        drawing.kind_of(plot)
+    if sockets:
+        counting.psutil_module()
+    report = examine(target, compare=compare, sockets=sockets)
+    if plot is not None:
+        drawing.write(report.trace, plot)
+    show(report, as_json)
 
 
-def examine(target: Target) -> Report:
+def examine(target: Target, *, compare: bool = False, sockets: bool = False) -> Report:
     """The report, in the shell's words; also of settings that cannot be read."""
     try:
         config = Config.discover(**target.overrides())
@@ -54,7 +74,13 @@ def examine(target: Target) -> Report:
         for name, source in found.items()
         if source != "argument" or name not in ("connect_timeout", "request_timeout")
     }
-    report = diagnose(config, timeout=target.timeout or DEFAULT_S, sources=told)
+    seconds = target.timeout or DEFAULT_S
+    report = diagnose(config, timeout=seconds, sources=told)
+    if compare:
+        paths, pick = comparing.compare(config, timeout=seconds)
+        report = replace(report, paths=paths, pick=pick)
+    if sockets:
+        report = replace(report, sockets=counting.count(config.endpoint.port))
     return replace(report, hint=errors.in_shell(report.hint, target.explicit_url))
 
 

@@ -19,7 +19,7 @@ MAX_LINES = 400
 
 FLOORS = {
     "values": 0, "limits": 0, "errors": 0, "endpoint": 0, "payloads": 0,
-    "version": 0, "markup": 0, "proxy_url": 0, "proxy_env": 0,
+    "version": 0, "markup": 0, "waterfall": 0, "proxy_url": 0, "proxy_env": 0,
     "config": 1, "discovery": 1, "identity": 1, "statefile": 1, "runtime": 1,
     "protocol": 2, "transport": 2,
     "session": 3,
@@ -39,6 +39,7 @@ BESIDE = [
         "payloads",
         "version",
         "markup",
+        "waterfall",
         "proxy_url",
         "proxy_env",
     },
@@ -60,7 +61,7 @@ ONLY_IN = {
     "gevent.monkey": {"runtime.native"},
     "socks": {"transport.socks"},
 }
-LAZY = {"requests", "socks"}  # heavy or optional: never imported with gwsync
+LAZY = {"requests", "socks", "psutil", "PIL"}  # heavy or optional: never imported with gwsync
 ROOT_LOGGER = {"debug", "info", "warning", "warn", "error", "critical", "exception", "log"}
 
 
