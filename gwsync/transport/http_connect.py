@@ -86,7 +86,7 @@ def _refusal(status: int, head: bytes, target: str, had_credentials: bool) -> Re
     line = _line(head)
     said = next((text for name in _REASONS if (text := _header(head, name))), "")
     reason = f"{line}: {said}" if said else line
-    if status == 407 and had_credentials:
+    if status in (401, 407) and had_credentials:  # 401 is tinyproxy's word for wrong ones
         return Refused(
             "PROXY_AUTH_WRONG",
             f"the proxy refused the user name or the password: {reason}",

@@ -154,6 +154,8 @@ ROWS: list[tuple[str, Serve, str, str]] = [
     ("auth-missing-http", speaks({b"C": page("407 Who")}), "http://", "PROXY_AUTH_REQUIRED"),
     ("auth-wrong", password(b"\x01\x01"), f"socks5h://{LOGIN}", "PROXY_AUTH_WRONG"),
     ("auth-wrong-http", speaks({b"C": page("407 Who")}), f"http://{LOGIN}", "PROXY_AUTH_WRONG"),
+    ("auth-wrong-401", speaks({b"C": page("401 Who")}), f"http://{LOGIN}", "PROXY_AUTH_WRONG"),
+    ("web-401", speaks({b"C": page("401 Who")}), "http://", "PROXY_IS_WEB_SERVER"),
     ("no-method", method(lambda asked: b"\x05\xff"), "socks5h://", "PROXY_AUTH_METHOD_REJECTED"),
     ("gssapi", method(lambda asked: b"\x05\x01"), "socks5h://", "PROXY_AUTH_METHOD_UNSUPPORTED"),
     ("rep-1", socks5(rep(1)), "socks5h://", "TARGET_GENERAL_FAILURE"),
