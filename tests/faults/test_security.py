@@ -470,7 +470,7 @@ def test_s22_randomness_for_secrets_is_the_systems() -> None:
     """The module random spreads waits, and does nothing else."""
     assert {path.name for path in SHIPPED if "random" in imported(path)} <= {
         "policy.py",
-        "waiting.py",
+        "calls.py",
         "config.py",
     }
 

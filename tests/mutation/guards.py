@@ -49,7 +49,7 @@ DIALLING = (
         "session/attempt.py",
         "if time.monotonic() >= due and step.accepted is None and step.error is None:",
         "if False:",
-        (DIAL + "::test_a_server_that_floods_is_left_in_time",),
+        (UNIT + "session/test_attempt.py",),
     ),
     Guard(
         "byte budget of the upgrade's answer",

@@ -1,0 +1,40 @@
+"""The handshake's driver, on a link that is only as much as it needs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from gwsync import DialTimeout, limits
+from gwsync.protocol.conversation import Conversation
+from gwsync.session.attempt import _shake
+from unit.protocol import scene
+
+
+class Flood:
+    """A link that always has the next frame ready: reading it never waits, no timer fires."""
+
+    max_message = limits.MAX_MESSAGE_BYTES
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + 10
+        self.closed = False
+
+    def receive(self) -> list[bytes]:
+        assert time.monotonic() < self._end, "nobody looks at the clock"
+        return [scene.ok("x")] * 10
+
+    def send(self, frame: bytes) -> None: ...
+
+    def close(self, code: int) -> None:
+        self.closed = True
+
+
+def test_a_flood_does_not_put_the_end_of_the_handshake_off() -> None:
+    link: Any = Flood()
+    conversation = Conversation(scene.handshake(), time.monotonic(), 0.1)
+    with pytest.raises(DialTimeout):
+        _shake(link, conversation)
+    assert link.closed
