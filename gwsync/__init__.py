@@ -8,6 +8,7 @@ reconnects look after themselves. See README.rst.
 """
 
 import logging
+import typing
 
 from .config import UNSET, Config, ReconnectPolicy
 from .connection import Connection
@@ -66,6 +67,18 @@ from .values import (
     Trace,
 )
 from .version import VERSION as __version__
+
+if typing.TYPE_CHECKING:
+    from .api.http import Http
+
+    http: Http
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name == "http":  # looked up each time: tests replace the shared connection
+        return shared().http
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 

@@ -15,12 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from . import limits
+from .api.http import Http
 from .config import UNSET, Config, Unset, checked_timeout
-from .errors import (
-    ConfigError,
-    ConnectionClosed,
-    GatewayError,
-)
+from .errors import ConfigError, ConnectionClosed, GatewayError
 from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
 from .runtime.native import allocate_lock
 from .runtime.waiters import Countdown, ThreadWaiter, make_waiter
@@ -290,6 +287,11 @@ class Connection:
             url = config.url if config is not None else ""
             return Status(state="closed" if self._closed else "idle", url=url)
         return report(supervisor, closed=self._closed)
+
+    @property
+    def http(self) -> Http:
+        """What the gateway answers over plain HTTP; needs no connection."""
+        return Http(self._configured)
 
     def __enter__(self) -> Connection:
         return self

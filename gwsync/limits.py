@@ -55,6 +55,12 @@ KEY_LIFETIME_S = 240.0  # the gateway remembers idempotency keys for 300 s
 RESTORE_TIMEOUT_S = 5.0  # to make the server-side subscriptions of the last link again
 WRITE_CHUNK_BYTES = 64 * 1024  # written at once; a caller can take back what has its end behind it
 
+# -- plain HTTP -----------------------------------------------------------------
+HTTP_BODY_BYTES = 16 * 1024 * 1024  # the largest answer that is read whole
+EVENT_BYTES = 1024 * 1024  # one event of a stream
+COMPLETION_TIMEOUT_S = 120.0  # an agent calls tools before it says a word
+READY_EVERY_S = 0.25  # how often a gateway is asked whether it is ready
+
 # -- life ---------------------------------------------------------------------
 TICK_INTERVAL_S = 30.0  # policy.tickIntervalMs of every release
 MIN_TICK_S, MAX_TICK_S = 1.0, 300.0  # clamp for a nonsensical policy

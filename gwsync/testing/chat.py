@@ -6,6 +6,7 @@ drops, and its events go to every connection that may read.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,21 @@ class Chat:
         run = Run(params["idempotencyKey"], session, params["message"], self.core.emit, with_status)
         self.runs[run.id] = run
         session.add("user", params["message"], run.id)
+        return run
+
+    def complete(self, key: str, message: str, tell: Callable[[Any], None]) -> Run:
+        """A run for /v1/chat/completions; ``tell`` gets its chat events, beside everybody."""
+
+        def emit(name: str, payload: Any) -> None:
+            self.core.emit(name, payload)
+            if name == "chat":
+                tell(payload)
+
+        session = self.sessions.setdefault(self.canonical(key), Session(self.canonical(key)))
+        run = Run(f"chatcmpl_{uuid.uuid4()}", session, message, emit, False)
+        self.runs[run.id] = run
+        session.add("user", message, run.id)
+        self._start(run)
         return run
 
     def _start(self, run: Run) -> None:

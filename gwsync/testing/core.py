@@ -69,6 +69,7 @@ class Core:
         self.boot = self._new_boot()
         self.custom: dict[str, methods.Method] = {}
         self.methods = methods.builtin(self)
+        self.tools: dict[str, Callable[[Any], Any]] = {"sessions_list": self._sessions_tool}
 
     def _new_boot(self) -> Boot:
         options = self.options
@@ -121,6 +122,10 @@ class Core:
             waiting = sum(1 for peer in self.peers if peer.admitted is None)
             return web.refuse_upgrade(self.phase, waiting)
         return web.answer(path, self.phase, self.boot.uptime_ms)
+
+    def _sessions_tool(self, args: Any) -> dict[str, Any]:
+        rows = self.chat.session_rows()
+        return {"count": len(rows), "sessions": rows, "hasMore": False, "limitApplied": 100}
 
     @staticmethod
     def frame_complaints(frame: Any) -> str:

@@ -37,6 +37,7 @@ class LocalGateway(GatewayViews):
     ``auth`` is ``"token"``, ``"password"`` or ``"none"``; a token is made up when none
     is given. New devices are paired at once unless ``auto_pair`` is False.
     ``auth_delay`` answers wrong credentials as late as the real gateway does.
+    ``chat_completions``: whether /v1/chat/completions is there; the real one's default is no.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class LocalGateway(GatewayViews):
         handshake_timeout: float = 15.0,
         max_payload: int = 26_214_400,
         auth_delay: bool = False,
+        chat_completions: bool = True,
     ) -> None:
         if auth not in ("token", "password", "none"):
             raise ValueError(f"auth must be 'token', 'password' or 'none', not {auth!r}")
@@ -70,6 +72,7 @@ class LocalGateway(GatewayViews):
                 handshake_timeout,
                 max_payload,
                 auth_delay,
+                chat_completions,
             )
         )
 
@@ -234,6 +237,14 @@ class LocalGateway(GatewayViews):
         needed = methods.default_scope(name) if scope is _UNSET else scope
         method = methods.custom(core, name, handler, needed, inline)
         self._on_hub(core.custom.__setitem__, name, method)
+
+    def on_tool(self, name: str, handler: Callable[[Any], Any]) -> None:
+        """Serve the tool ``name`` at /tools/invoke with ``handler(args) -> details``.
+
+        It runs on a worker thread; what it raises is the tool's error.
+        """
+        core = self._need()
+        self._on_hub(core.tools.__setitem__, name, handler)
 
     def hold(self, method: str, *, answer_only: bool = False) -> None:
         """Keep requests to ``method`` (also ``connect``) waiting until :meth:`release`.

@@ -28,3 +28,4 @@ class Options:
     handshake_timeout: float
     max_payload: int
     auth_delay: bool
+    chat_completions: bool

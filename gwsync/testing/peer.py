@@ -20,6 +20,7 @@ from .outbox import CHUNK_BYTES, Outbox
 from .records import ConnectRefusal, GatewayRefusal
 from .scopes import allows, event_scope
 from .state import MAX_BUFFERED_BYTES, now_ms
+from .web_post import BAD_REQUEST, Posted
 from .wire import (
     OPEN,
     Frame,
@@ -93,7 +94,13 @@ class Peer:
                     self.wire.receive_eof()
                     self._flush()
                     break
+                if self.headers is None and data.startswith(b"POST "):
+                    self.outbox.close()  # it is written here
+                    Posted(self.core, self.sock).serve(data)
+                    break
                 self.wire.receive_data(data)
+                if self.headers is None and self.wire.handshake_exc is not None:
+                    self.outbox.put([BAD_REQUEST])  # no HTTP, as Node says it
                 for event in self.wire.events_received():
                     self._on_event(event)
                 self._flush()
