@@ -45,6 +45,7 @@ class Link:
         self.bytes_at = time.monotonic()  # when the last of them came
         self.bytes_out = 0
         self.ended = False
+        self._took_leave = False  # a close frame of ours is on its way
         self._sock = sock
         self._leftover = leftover
         self._scanner = Scanner(max_message)
@@ -133,6 +134,7 @@ class Link:
 
     def _post(self, payload: bytes, opcode: int, parcel: Parcel | None = None) -> None:
         if not self.ended:
+            self._took_leave = self._took_leave or opcode == ABNF.OPCODE_CLOSE
             self._outgoing.append((ABNF.create_frame(payload, opcode).format(), parcel))
             self._wake_writer()
 
@@ -238,12 +240,24 @@ class Link:
         self._post(struct.pack("!H", code), ABNF.OPCODE_CLOSE)
 
     def finish(self, timeout: float) -> None:
-        """Give what is queued up to ``timeout`` seconds to leave, then abort. Greenlet."""
+        """Give what is queued, and the answer to a close frame, up to ``timeout`` seconds, then
+        abort. In the greenlet that reads."""
+        end = time.monotonic() + timeout
         try:
-            if not self.ended:
-                self._flushed.wait(timeout)
+            if not self.ended and self._flushed.wait(timeout) and self._took_leave:
+                self._hear_out(end)
         finally:
             self.abort()
+
+    def _hear_out(self, end: float) -> None:
+        """Let the other side hang up first: closing a socket that has something unread, or yet
+        to come, is a reset to it, and an error in the log of a proxy between."""
+        with contextlib.suppress(OSError):
+            while (left := end - time.monotonic()) > 0:
+                self._sock.settimeout(left)
+                if not self._sock.recv(limits.RECV_BUFFER_BYTES):
+                    return
+                gevent.sleep(limits.YIELD_SLEEP_S)
 
     def abort(self) -> None:
         """Let go of the socket at once; what was queued is lost. Idempotent."""

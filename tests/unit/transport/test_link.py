@@ -236,6 +236,26 @@ def test_finish_lets_what_is_queued_leave(pair: Pair) -> None:
     assert [one.data for one in parsed(said)] == [b"last", struct.pack("!H", 1000)]
 
 
+def test_finish_hears_the_answer_to_a_close_frame(pair: Pair) -> None:
+    pair.link.close(1000)
+    job = gevent.spawn(pair.link.finish, 5)
+    pair.far.sendall(frame(struct.pack("!H", 1000), opcode=8))
+    gevent.sleep(0.02)
+    assert not pair.link.ended
+    pair.far.recv(100)
+    pair.far.shutdown(socket.SHUT_WR)
+    job.join(2)
+    assert pair.link.ended
+    assert pair.far.recv(100) == b""  # no reset
+
+
+def test_finish_does_not_wait_long_for_the_answer(pair: Pair) -> None:
+    pair.link.close(1000)
+    with gevent.Timeout(2):
+        pair.link.finish(0.05)
+    assert pair.link.ended
+
+
 def test_finish_gives_up_on_a_peer_that_does_not_read(pair: Pair) -> None:
     pair.link.send(b"x" * 50_000_000)
     with gevent.Timeout(2):
