@@ -32,11 +32,11 @@ sys.path.insert(0, str(ROOT / "tests"))
 import gwsync  # noqa: E402
 from gwsync.testing import LocalGateway  # noqa: E402
 from proxies.half_dead import (  # noqa: E402
-    ENVIRONMENT,
     LIVE_IPV4,
     LIVE_IPV6,
     command,
 )
+from proxies.process import environment  # noqa: E402
 
 INSIDE = "GWSYNC_BENCHMARK_INSIDE"
 SLOW_ROUNDS = 2  # of those that wait for a timeout
@@ -158,7 +158,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         state = {INSIDE: "1", "GWSYNC_STATE_DIR": os.path.join(made, "state")}
         words = command([sys.executable, *sys.argv], Path(made))
-        raise SystemExit(subprocess.run(words, env={**ENVIRONMENT, **state}).returncode)
+        raise SystemExit(subprocess.run(words, env={**environment(), **state}).returncode)
 
 
 if __name__ == "__main__":

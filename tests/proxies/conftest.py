@@ -44,6 +44,13 @@ def proxies(request: pytest.FixtureRequest) -> Iterator[Callable[..., Proxy | Ss
         yield ask
 
 
+def one_of_its_own(name: str, auth: bool, request: pytest.FixtureRequest) -> Any:
+    """A proxy that no other test shares, not started yet."""
+    if name == "ssh":
+        return request.getfixturevalue("ssh_server").proxy()
+    return KINDS[name](auth=auth)
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A LocalGateway, and connections to it that are closed at the end."""

@@ -8,13 +8,16 @@ user namespaces. In there are no names but these, and no way to anybody else.
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from .process import ENVIRONMENT, namespace
+from .process import environment, namespace
 
 LIVE_IPV4, LIVE_IPV6 = "10.97.0.1", "fd97::1"
 DEAD_IPV4, DEAD_IPV6 = "10.98.0.2", "fd98::2"  # beyond a wire at whose end nobody listens
+
+TIMEOUT_S = 120.0
 
 NAMES = {
     "ipv4-alone.test": (LIVE_IPV4,),
@@ -54,4 +57,15 @@ def command(words: Sequence[str], directory: Path) -> list[str]:
     return [*namespace(), "--net", "sh", str(directory / "setup"), os.getcwd(), *words]
 
 
-__all__ = ["ENVIRONMENT", "command"]
+def run(words: Sequence[str], directory: Path) -> list[str]:
+    """Run it there, with its gwsync's state in ``directory``; the lines it printed."""
+    done = subprocess.run(
+        command(words, directory),
+        env={**environment(), "GWSYNC_STATE_DIR": str(directory / "state")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr + done.stdout
+    return done.stdout.splitlines()

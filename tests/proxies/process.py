@@ -23,10 +23,14 @@ from real.runner import free_port
 
 # what servers need is where only root's PATH leads
 PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-ENVIRONMENT = {**os.environ, "PATH": PATH, "LC_ALL": "C"}
 LISTENING = "0A"  # a state in /proc/net/tcp
 S = TypeVar("S", bound="Server")
 ATTEMPTS = 3  # a free port may be somebody else's a moment later
+
+
+def environment() -> dict[str, str]:
+    """What to start programs with."""
+    return {**os.environ, "PATH": PATH, "LC_ALL": "C"}
 
 
 class Missing(Exception):
@@ -47,7 +51,7 @@ def namespace() -> tuple[str, ...]:
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     words = ["unshare", *user, "--mount"]
     with contextlib.suppress(FileNotFoundError):
-        if subprocess.run([*words, "true"], env=ENVIRONMENT, capture_output=True).returncode == 0:
+        if subprocess.run([*words, "true"], env=environment(), capture_output=True).returncode == 0:
             return tuple(words)
     return ()
 
@@ -110,7 +114,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=ENVIRONMENT,
+                env=environment(),
                 cwd=self.directory,
                 start_new_session=True,
             )
@@ -165,7 +169,7 @@ class Server:
             "/etc/nsswitch.conf": "passwd: files\nshadow: files\nhosts: files\n",
             **self.mounts,
         }
-        script = ""
+        script = "mount -t tmpfs tmpfs /dev/shm && "  # where squid would leave files
         for path, text in files.items():
             own = self.directory / Path(path).name
             own.write_text(text)

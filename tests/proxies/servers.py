@@ -110,7 +110,7 @@ class Squid(Proxy):
     name = package = "squid"
     schemes = ("http",)
     healthy = ("",)  # it says a lot, see complaints()
-    apart = False  # it gives up being root for a user of its own
+    apart = os.geteuid() == 0  # root must be root: it becomes a user of its own
 
     def command(self) -> Sequence[str]:
         if os.geteuid() == 0:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from conformance.tools import WAIT_S
 
-from .process import ENVIRONMENT, Server, program
+from .process import Server, environment, program
 
 PRIVILEGE_SEPARATION = Path("/run/sshd")  # sshd run by root insists on it
 
@@ -67,7 +67,7 @@ class SshServer(Server):
         for name in ("host_key", "user_key"):
             command = [program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", ""]
             command += ["-f", str(self.directory / name)]
-            subprocess.run(command, check=True, timeout=WAIT_S, env=ENVIRONMENT)
+            subprocess.run(command, check=True, timeout=WAIT_S, env=environment())
         shutil.copy(self.directory / "user_key.pub", self.directory / "authorized_keys")
 
 

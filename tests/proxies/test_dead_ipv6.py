@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from conformance.tools import Program, generous
+from conformance.tools import generous
 
-from .half_dead import ENVIRONMENT, command
+from .half_dead import run
 
 LIMIT_S = 1.0  # of the stage tcp, where it cannot succeed
 
@@ -40,7 +40,7 @@ with LocalGateway(host="10.97.0.1") as ipv4, LocalGateway(host="fd97::1") as ipv
             outcome = f"{type(error).__name__} {error}"
         took = time.monotonic() - began
         connection.close()
-        print(json.dumps([outcome, took]), flush=True)
+        print(json.dumps([outcome, took]))
 """
 
 
@@ -48,18 +48,11 @@ with LocalGateway(host="10.97.0.1") as ipv4, LocalGateway(host="fd97::1") as ipv
 def dial(tmp_path: Path) -> Callable[..., list[tuple[str, float]]]:
     """``dial((name, family), ...)``: what came of each dial, and its seconds."""
 
-    def run(*pairs: tuple[str, str]) -> list[tuple[str, float]]:
+    def dial(*pairs: tuple[str, str]) -> list[tuple[str, float]]:
         words = [sys.executable, "-c", CLIENT, json.dumps(pairs), str(LIMIT_S)]
-        environment = {**ENVIRONMENT, "GWSYNC_STATE_DIR": str(tmp_path / "state")}
-        with Program(command(words, tmp_path), environment) as program:
-            found: list[Any] = []
-            for _ in pairs:
-                line = program.read_until(lambda said: said.startswith("["), "an outcome")
-                found.append(tuple(json.loads(line)))
-            assert program.end() == (0, "")
-        return found
+        return [tuple(json.loads(line)) for line in run(words, tmp_path)]
 
-    return run
+    return dial
 
 
 def test_a_dead_aaaa_is_not_even_tried_with_ipv4(dial: Any) -> None:
