@@ -364,6 +364,7 @@ def test_rows_73_to_75_a_peer_that_does_not_let_go(
     with pytest.raises(gwsync.ConnectionClosed) as caught:
         asked.result()
     assert caught.value.outcome == "maybe"
+    life.log.wait(lambda push: is_state(push, "closed"), "the subscriber hears of it")
     assert is_state(life.log.pushes[-1], "closed")
 
 
