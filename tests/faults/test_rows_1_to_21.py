@@ -1,7 +1,7 @@
 """FAULTS.md's matrix from the name to the end of TLS: each row of it, named by its number.
 
-Rows 9 to 14 are proxies', which this version has none of; rows 19 and 20 are in the
-hostile table; loopback/test_dial.py and test_tls.py look at the same places more closely.
+Rows 9 to 14 are proxies', in loopback/test_proxy.py; rows 19 and 20 are in the hostile
+table; loopback/test_dial.py and test_tls.py look at the same places more closely.
 """
 
 from __future__ import annotations

@@ -10,12 +10,18 @@ TESTS = Path(__file__).parents[1]
 FAULTS = TESTS / "faults"
 
 # Rows whose tests live elsewhere under names of their own.
+PROXY = "loopback/test_proxy.py"
 ELSEWHERE = {
+    9: (PROXY, "test_nothing_listens"),
+    10: (PROXY, "test_stalled_at_any_byte_it_ends_in_time_and_the_hub_goes_on"),
+    11: (PROXY, "test_a_drip_has_one_deadline"),
+    12: (PROXY, "test_wrong_credentials"),
+    13: (PROXY, "test_an_answer_and_its_finding"),
+    14: (PROXY, "test_the_proxys_own_words_are_quoted"),
     40: ("conformance/credentials.py", "test_a_wrong_token_in_the_environment_has_a_second_chance"),
     50: ("faults/test_time.py", "test_a_machine_that_slept_finds_its_dead_link_within_a_second"),
     78: ("hosts/test_ctrl_c.py", "test_ctrl_c_reaches_the_caller_and_the_connection_goes_on"),
 }
-NO_PROXIES_YET = range(9, 15)
 
 
 def functions(path: Path) -> set[str]:
@@ -48,7 +54,7 @@ def rows_of_cases() -> set[int]:
 
 def test_every_row_has_its_test() -> None:
     named = rows_of_functions() | rows_of_cases() | set(ELSEWHERE)
-    assert sorted(set(range(1, 80)) - named - set(NO_PROXIES_YET)) == []
+    assert sorted(set(range(1, 80)) - named) == []
 
 
 def test_the_tests_that_live_elsewhere_are_there() -> None:
