@@ -21,7 +21,7 @@ from .. import limits
 from ..config import Config
 from ..errors import GatewayError, RequestTimeout
 from ..runtime.dispatch import run_native
-from ..runtime.native import is_patched
+from ..runtime.native import allocate_lock, is_patched
 from ..runtime.waiters import make_waiter
 from ..version import VERSION
 
@@ -84,6 +84,8 @@ class Exchange:
         self._response: Any = None
         self._received = 0
         self._sent = False
+        self._lock = allocate_lock()
+        self._busy = False  # a worker has it
         self._closed = False
 
     def _all_headers(self, more: Mapping[str, str], secret: bool) -> dict[str, str]:
@@ -130,12 +132,19 @@ class Exchange:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Hang up. Idempotent, and never waits for the other side."""
-        if self._closed:
-            return
-        self._closed = True
+        """Hang up. Idempotent, and never waits for the other side, nor for a worker."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            busy = self._busy
         for sock in tuple(self._sockets):
             _cut(sock)
+        if not busy:
+            self._dispose()
+
+    def _dispose(self) -> None:
+        """Let go of it all, where nobody else is inside any more."""
         for thing in (self._response, self._session):
             if thing is not None:
                 with contextlib.suppress(Exception):
@@ -212,8 +221,14 @@ class Exchange:
             except BaseException as error:
                 errors.append(error)
             finally:
+                with self._lock:
+                    self._busy = False
+                    left_behind = self._closed
+                if left_behind:
+                    self._dispose()
                 waiter.notify()
 
+        self._busy = True
         run_native(job)
         if not waiter.wait(left):
             raise self._late()

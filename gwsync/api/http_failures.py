@@ -26,7 +26,6 @@ def too_much(path: str, most: int) -> ProtocolError:
 
 def failure(error: Exception, config: Config, path: str, *, sent: bool) -> GatewayError:
     """The error of ours for what ended a request. ``sent``: it may have left by then."""
-    import requests
     from urllib3 import exceptions as urllib3
 
     causes = tuple(_causes(error))
@@ -44,14 +43,11 @@ def failure(error: Exception, config: Config, path: str, *, sent: bool) -> Gatew
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             certified = config.client_cert is not None
             return tls_faults.failed(name, cause, certified=certified, agreed=sent)
-    if any(
-        isinstance(cause, (requests.exceptions.ProxyError, urllib3.ProxyError))
-        or "SOCKS" in type(cause).__name__.upper()
-        for cause in causes
-    ):
+    finding = _proxy_finding(causes)
+    if finding:
         return ProxyError(
             f"the proxy did not lead to {name}: {_words(causes)}",
-            finding="PROXY_UNREACHABLE",
+            finding=finding,
             proxy=str(config.proxy_url or ""),
             target=config.url,
             hint="`gwsync doctor` tells what is wrong with it",
@@ -64,6 +60,22 @@ def failure(error: Exception, config: Config, path: str, *, sent: bool) -> Gatew
         outcome="maybe",
         hint="it may have run: look before you repeat it",
     )
+
+
+def _proxy_finding(causes: tuple[BaseException, ...]) -> str:
+    """What the proxy's fault is, if it is its: by PySocks' classes, and http.client's words."""
+    from urllib3 import exceptions as urllib3
+
+    kinds = {type(cause).__name__ for cause in causes}
+    refused = [str(cause) for cause in causes if "Tunnel connection failed" in str(cause)]
+    if "SOCKS5AuthError" in kinds or any(" 407" in text for text in refused):
+        return "PROXY_AUTH_WRONG"
+    if kinds & {"SOCKS5Error", "SOCKS4Error"} or refused:
+        return "TARGET_GENERAL_FAILURE"
+    others = kinds & {"GeneralProxyError", "ProxyConnectionError"}
+    if others or any(isinstance(cause, urllib3.ProxyError) for cause in causes):
+        return "PROXY_UNREACHABLE"
+    return ""
 
 
 def _not_there(name: str, causes: tuple[BaseException, ...]) -> GatewayError:

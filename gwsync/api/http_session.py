@@ -6,6 +6,7 @@ threads, hubs or forked processes.
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -39,8 +40,7 @@ def _in_full(proxy: ProxyURL) -> str:
     login = ""
     if proxy.user is not None:
         login = quote(proxy.user, safe="")
-        login += "" if proxy.password is None else ":" + quote(proxy.password, safe="")
-        login += "@"
+        login += ":" + quote(proxy.password or "", safe="") + "@"  # requests wants both
     return f"{proxy.scheme}://{login}{proxy.address}"
 
 
@@ -48,6 +48,8 @@ def _adapter(config: Config, opened: Opened) -> Any:
     from requests.adapters import HTTPAdapter
 
     tls = _tls(config)
+    proxy = config.proxy_url
+    tunnel = proxy is not None and proxy.scheme == "http" and not config.endpoint.secure
 
     class Adapter(HTTPAdapter):
         """Ours decides about TLS: requests would put its own bundle in its place."""
@@ -63,8 +65,13 @@ def _adapter(config: Config, opened: Opened) -> Any:
             manager = super().proxy_manager_for(proxy, **kwargs, **more)
             if fresh:
                 manager.connection_pool_kw.update(tls)
+                if tunnel:  # the proxy's own, not for whom it leads to
+                    manager.connection_pool_kw["_proxy_headers"] = {}
                 _watch(manager, config, opened)
             return manager
+
+        def request_url(self, request: Any, proxies: Any) -> str:
+            return str(request.path_url) if tunnel else super().request_url(request, proxies)
 
         def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
             host, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
@@ -92,6 +99,13 @@ def _proxy_context(config: Config) -> Any:
     return trust.context_of(Config(ca_file=config.ca_file), threads=True)
 
 
+def _login(proxy: ProxyURL) -> dict[str, str]:
+    if proxy.user is None:
+        return {}
+    both = f"{proxy.user}:{proxy.password or ''}".encode()
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(both).decode()}"}
+
+
 def _watch(manager: Any, config: Config, opened: Opened) -> None:
     """Have the pools of ``manager`` make connections that tell of their sockets."""
     kinds = {}
@@ -109,10 +123,16 @@ def _connection(base: Any, config: Config, opened: Opened) -> Any:
 
     direct = base in (urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection)
     family = _FAMILIES.get(config.address_family)
+    proxy = config.proxy_url
+    plain = proxy is not None and proxy.scheme == "http" and not config.endpoint.secure
+    tunnel = proxy if plain else None
     local = config.endpoint.host.rstrip(".") == "localhost" or config.endpoint.address is not None
 
     class Connection(base):  # type: ignore[misc]
         def connect(self) -> None:
+            if tunnel:  # as the WebSocket goes: a proxy's own answers are told from the gateway's
+                where = config.endpoint
+                self.set_tunnel(where.host, where.port, _login(tunnel), scheme="http")
             super().connect()
             opened(self.sock)
 

@@ -15,6 +15,7 @@ import gwsync
 from conformance.tools import elapsed_below, eventually
 from gwsync.testing import FaultProxy, override
 from loopback.support import WAIT_S, Bench, answers, error_of, http, read_head, until_closed
+from loopback.support_proxy import Proxy
 from loopback.support_tls import Authority, Terminator, fingerprint
 
 CANARY = "canary-0123456789-token"
@@ -344,3 +345,34 @@ def test_through_a_slow_way(bench: Bench) -> None:
         ours = client(bench, url=proxy.url, token=bench.gateway.token)
         error = error_of(ours.health, timeout=0.3)
         assert isinstance(error, gwsync.RequestTimeout)
+
+
+# -- through proxies ------------------------------------------------------------------------------
+@pytest.mark.parametrize("scheme", ["socks5h", "socks5", "socks4a", "http"])
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_through_a_proxy(bench: Bench, tmp_path: Any, scheme: str, secure: bool) -> None:
+    authority = Authority(tmp_path)
+    front = Terminator(bench, authority.issue("localhost"))
+    proxy = Proxy(bench, scheme.rstrip("ha"), user="someone", password="a:b@c")
+    if scheme == "http":
+        proxy = Proxy(bench, "http", user="someone", password="a:b@c")
+    elif scheme == "socks4a":
+        proxy = Proxy(bench, "socks4", user="someone")
+    login = "someone" if scheme == "socks4a" else "someone:a%3Ab%40c"
+    port = front.server.port if secure else bench.gateway.port
+    ours = client(
+        bench,
+        url=f"{'wss' if secure else 'ws'}://localhost:{port}",
+        token=bench.gateway.token,
+        ca_file=authority.ca_file,
+        proxy=proxy.url(scheme, login),
+    )
+    assert ours.health()["ok"] is True
+    assert "".join(ours.chat_completions("echo:through it")) == "through it"
+    assert {port for _, port in proxy.asked} == {port}
+    refused = proxy.url(scheme, "someone:proxy-canary")
+    if scheme != "socks4a":
+        error = error_of(client(bench, url=ours._config().url, token=CANARY, proxy=refused).health)
+        assert isinstance(error, gwsync.ProxyError), repr(error)
+        assert error.finding == "PROXY_AUTH_WRONG"
+        assert "canary" not in str(error) + repr(error)
