@@ -9,6 +9,7 @@ turn. In a patched process requests yields by itself, and a gevent.Timeout ends 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -50,10 +51,22 @@ class Answer:
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
+def _plain(sock: Any) -> Any:
+    """urllib3's TLS in TLS has the socket inside."""
+    return sock if isinstance(sock, socket.socket) else getattr(sock, "socket", None)
+
+
+def _let_go(sock: Any) -> None:
+    """Close its descriptor, also where a reader that was cut off still counts as one."""
+    with contextlib.suppress(OSError, AttributeError):
+        descriptor = _plain(sock).detach()
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 def _cut(sock: Any) -> None:
     """End whoever reads or writes it, from any thread."""
-    # urllib3's TLS in TLS has the socket inside.
-    plain: Any = sock if isinstance(sock, socket.socket) else getattr(sock, "socket", None)
+    plain = _plain(sock)
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
         # Not SSLSocket's own: it would have what is read next undeciphered.
         socket.socket.shutdown(plain, socket.SHUT_RDWR)
@@ -150,7 +163,10 @@ class Exchange:
                 with contextlib.suppress(Exception):
                     thing.close()
 
-    # -- requests: wherever _limited has it run ---------------------------------------------
+        # -- requests: wherever _limited has it run ---------------------------------------------
+        for sock in tuple(self._sockets):
+            _let_go(sock)
+
     def _send(self) -> Any:
         from .http_session import session
 

@@ -96,7 +96,8 @@ def test_s01_nothing_switches_verification_off() -> None:
         for path in SHIPPED
         if "CERT_NONE" in path.read_text() or "_unverified" in path.name
     ]
-    assert unverified == ["trust.py"]  # under `if pinned:`, see loopback/test_tls_pins.py
+    # Both only where a certificate is pinned: loopback/test_tls_pins.py, test_http.py.
+    assert unverified == ["http_session.py", "trust.py"]
 
 
 # -- 6: TLS is really on the wire -----------------------------------------------------------

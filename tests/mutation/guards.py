@@ -92,8 +92,8 @@ READING = (
     Guard(
         "a reader yields every 5 ms",
         "transport/link.py",
-        "gevent.sleep(limits.YIELD_SLEEP_S)",
-        "pass",
+        "gevent.sleep(limits.YIELD_SLEEP_S)\n            self._next_yield",
+        "self._next_yield",
         (LINK + "::test_a_flooded_reader_lets_others_run",),
     ),
     Guard(
