@@ -111,8 +111,8 @@ class Connection:
             return True
         watcher = EndWatcher(make_waiter())
         supervisor = self._supervise()
-        supervisor.add(watcher, False)
         try:
+            supervisor.add(watcher, False)
             watcher.waiter.wait(limit)
         finally:
             supervisor.remove(watcher)

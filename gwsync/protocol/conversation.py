@@ -216,7 +216,7 @@ class Conversation:
             self._event(event, now, step)
 
     def _early_event(self, event: Event, now: float, step: Step) -> None:
-        if len(memoryview(event._raw or b"")) > limits.PREAUTH_MESSAGE_BYTES:
+        if event.size > limits.PREAUTH_MESSAGE_BYTES:
             self._end(step, ProtocolError("a large event before hello-ok"), 1009)
         elif len(self._early) < _MAX_EARLY_EVENTS:
             self._early.append(event)

@@ -85,8 +85,8 @@ def perform(
         deadline = time.monotonic() + timeout
         for call in calls:
             call.deadline = deadline
-    supervisor.submit(calls)
     try:
+        supervisor.submit(calls)  # inside: Ctrl-C may come right after it
         waiter.wait(timeout)
     finally:
         outcomes = {call: call.give_up() for call in calls}
@@ -130,8 +130,8 @@ def demand(
     """Wait for a connection (see :class:`~gwsync.session.waiting.Demand`)."""
     waiter = make_waiter()
     wanted = Demand(waiter.notify, retry_until=retry_until, patient=patient)
-    supervisor.demand(wanted, unpark=unpark)
     try:
+        supervisor.demand(wanted, unpark=unpark)
         waiter.wait(timeout)
     finally:
         if wanted.result is None:

@@ -163,13 +163,11 @@ class Life:
     def _apply(self, link: Link, step: Step) -> None:
         for frame in step.send:
             link.send(frame)
-        if step.error is None:
-            self._supervisor.apply(step)
-            return
-        link.withdraw()
-        link.close(step.close_code)
-        self._supervisor.subscriptions.deliver(step.pushes)
-        raise step.error
+        self._supervisor.apply(step)
+        if step.error is not None:
+            link.withdraw()
+            link.close(step.close_code)
+            raise step.error
 
     def _watch(self, link: Link, conversation: Conversation) -> None:
         """Looks after the link while it may be silent; ends it when nobody is there."""

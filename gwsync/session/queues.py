@@ -109,6 +109,8 @@ class Queue:
         """What was taken and could not be consumed is the next to be taken."""
         with self._lock:
             self._items.extendleft(reversed(pushes))
+            if self._on_full == "block":
+                self._bytes += _size(pushes)
 
     def has_pushes(self) -> bool:
         return bool(self._items or self._dropped)

@@ -135,7 +135,8 @@ class Supervisor:
             self.remembered.answered(call)
         for call in step.refused:
             self.calls.refused(call)
-        self.calls.pump()
+        if step.error is None:
+            self.calls.pump()
 
     def _demand(self, demand: Demand, unpark: bool) -> None:
         if unpark and self.state in ("parked", "closed"):

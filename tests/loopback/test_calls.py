@@ -14,6 +14,7 @@ import pytest
 
 import gwsync
 from conformance.tools import Threads, elapsed_below, eventually
+from gwsync.session.supervisor import Supervisor
 from gwsync.testing import GatewayRefusal
 from loopback.support import Bench, error_of, until_closed
 
@@ -427,3 +428,33 @@ def test_a_thousand_calls_while_links_are_lost(bench: Bench, connection: gwsync.
     assert len(executed) == len(set(executed))  # none was carried out twice
     assert {n for n, how in ended.items() if how == "answered"} <= set(executed)
     assert set(ended.values()) <= {"answered", "maybe"}
+
+
+@pytest.mark.parametrize("ask", ["request", "connect"])
+def test_an_interrupt_right_after_it_was_submitted_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    """Ctrl-C may come between any two lines, so also before the wait has begun."""
+    bench.gateway.hold("status")
+    bench.gateway.hold("connect")
+    connection = bench.connection()
+    name = {"request": "submit", "connect": "demand"}[ask]
+    original = getattr(Supervisor, name)
+
+    def interrupted(*args: Any, **options: Any) -> None:
+        original(*args, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervisor, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            connection.request("status") if ask == "request" else connection.connect()
+    supervisor = connection._supervisor
+    assert supervisor is not None
+    reached = threading.Event()
+    supervisor.hub.call_soon(reached.set)  # behind all that was posted before
+    assert reached.wait(10)
+    assert (connection.status().pending, len(supervisor._demands)) == (0, 0)
+    bench.gateway.release("connect")
+    assert connection.request("health", timeout=20)["ok"] is True
+    assert [entry.method for entry in bench.gateway.ledger] == ["health"]

@@ -220,6 +220,22 @@ def test_a_busy_gateway_is_asked_again(
     assert runs(bench, "demo.write") == 3
 
 
+def test_a_refusal_right_before_a_violation_is_not_forgotten(
+    bench: Bench, proxy: FaultProxy
+) -> None:
+    """Both arrive at once, and the second ends the link: the call goes on all the same."""
+    connection = through(bench, proxy)
+    bench.gateway.on_method("demo.write", busy(1), inline=True)
+    proxy.stop_reading("down")
+    asked = InThread(connection.request, *PLAIN, timeout=20)
+    bench.gateway.wait_requests("demo.write", 1)
+    bench.gateway.push_raw(b"no text", kind="binary")
+    proxy.heal()
+    assert asked.result() == {"done": True}
+    assert connection.status().reconnects == 1
+    assert runs(bench, "demo.write") == 2
+
+
 def test_a_gateway_busy_for_longer_than_the_caller_waits_says_so_at_once(
     bench: Bench, connection: gwsync.Connection
 ) -> None:

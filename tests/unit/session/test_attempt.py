@@ -9,7 +9,9 @@ import pytest
 
 from gwsync import DialTimeout, limits
 from gwsync.protocol.conversation import Conversation
-from gwsync.session.attempt import _shake
+from gwsync.protocol.pending import Call
+from gwsync.session.attempt import Opened, _shake
+from gwsync.session.remembered import Remembered, restore
 from unit.protocol import scene
 
 
@@ -26,7 +28,7 @@ class Flood:
         assert time.monotonic() < self._end, "nobody looks at the clock"
         return [scene.ok("x")] * 10
 
-    def send(self, frame: bytes) -> None: ...
+    def send(self, frame: bytes, parcel: Any = None) -> None: ...
 
     def close(self, code: int) -> None:
         self.closed = True
@@ -38,3 +40,14 @@ def test_a_flood_does_not_put_the_end_of_the_handshake_off() -> None:
     with pytest.raises(DialTimeout):
         _shake(link, conversation)
     assert link.closed
+
+
+def test_nor_of_the_time_that_subscriptions_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RESTORE_TIMEOUT_S", 0.1)
+    link: Any = Flood()
+    remembered = Remembered()
+    remembered.answered(Call("sessions.subscribe", b"{}"))
+    accepted: Any = None
+    opened = Opened(link, scene.opened(), accepted, [])
+    restore(opened, remembered)
+    assert opened.conversation.in_flight == 0

@@ -179,6 +179,16 @@ def test_a_backlog_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert queue.take() == large[:10]
 
 
+def test_what_is_put_back_into_a_backlog_counts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BACKLOG_BYTES", 1000)
+    queue = Queue((), 2, "block")
+    large = [Event("big", b'"' + b"x" * 98 + b'"') for _ in range(15)]
+    queue.offer(large[:10])
+    queue.put_back(queue.take(5))
+    queue.offer(large[10:])
+    assert queue.take() == [*large[:10], Dropped(5)]
+
+
 def test_a_subscription_to_be_cancelled_gets_what_there_was_and_the_loss() -> None:
     queue = Queue((), 3, "cancel")
     subscriptions = Subscriptions()
