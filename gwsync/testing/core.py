@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
+from gevent.event import Event
 from gevent.pool import Group
 
 from ..runtime.hub import HubThread
@@ -54,6 +55,8 @@ class Core:
         self.changed = changed
         self.tasks = Group()
         self.phase = Phase.DOWN
+        self.restarting = False
+        self.down = Event()
         self.peers: set[Peer] = set()
         self.devices = Devices()
         self.holds = Holds()
@@ -269,8 +272,16 @@ class Core:
         self.drop()
         gevent.sleep(0)  # gevent closes descriptors in the loop's next round
         self.set_phase(Phase.DOWN)
+        self.down.set()
 
     def come_back(self, starting_for: float) -> None:
+        if not self.restarting:
+            raise RuntimeError("the gateway is not down: restart(down_for=None) comes first")
+        self.restarting = False
+        self.down.wait()  # its clients may know of the restart before it is through with them
+        if self.phase is not Phase.DOWN:
+            return  # it was stopped meanwhile
+        self.down.clear()
         self.boot = self._new_boot()
         self.methods = methods.builtin(self)
         self.listen(Phase.STARTING if starting_for else Phase.ACCEPTING)

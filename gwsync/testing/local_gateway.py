@@ -177,6 +177,7 @@ class LocalGateway(GatewayViews):
         """
         core = self._need()
         shutdown = {"reason": "gateway restarting", "restartExpectedMs": expected_ms}
+        core.restarting = True
 
         def restart() -> None:
             if drain:
@@ -193,7 +194,10 @@ class LocalGateway(GatewayViews):
             self._hub.spawn(restart)
 
     def resume(self, *, starting_for: float = 0.0) -> None:
-        """End a ``restart(down_for=None)``: listen again under a new boot id."""
+        """End a ``restart(down_for=None)``: listen again under a new boot id.
+
+        Waits until that restart has everybody out. RuntimeError: there was none.
+        """
         self._in_greenlet(None, self._need().come_back, starting_for)
 
     def set_phase(self, phase: str) -> None:

@@ -1001,6 +1001,22 @@ def test_restart_as_the_real_one(gateway: LocalGateway, client: Connect) -> None
     assert hello["snapshot"]["uptimeMs"] < 5000
 
 
+def test_resume_waits_until_the_restart_has_everybody_out(
+    gateway: LocalGateway, client: Connect
+) -> None:
+    one = client()
+    boot = one.hello()["server"]["bootId"]
+    gateway.restart(down_for=None, wait=False)  # and the client does not even answer the close
+    gateway.resume()
+    assert client().hello()["server"]["bootId"] != boot
+
+
+def test_resume_without_a_restart_is_an_error(gateway: LocalGateway) -> None:
+    with pytest.raises(RuntimeError, match=r"restart\(down_for=None\) comes first"):
+        gateway.resume()
+    assert gateway.phase == "accepting"
+
+
 def test_the_phases_around_a_restart_refuse_in_their_own_ways(
     gateway: LocalGateway, client: Connect
 ) -> None:
