@@ -10,6 +10,7 @@ reconnects look after themselves. See README.rst.
 import logging
 import typing
 
+from .api import facets as _facets
 from .config import UNSET, Config, ReconnectPolicy
 from .connection import Connection
 from .errors import (
@@ -70,13 +71,15 @@ from .version import VERSION as __version__
 
 if typing.TYPE_CHECKING:
     from .api.http import Http
+    from .api.sessions import Sessions
 
     http: Http
+    sessions: Sessions
 
 
 def __getattr__(name: str) -> typing.Any:
-    if name == "http":  # looked up each time: tests replace the shared connection
-        return shared().http
+    if name in _facets.NAMES:  # of the shared connection, whichever it is at each call
+        return _facets.facet(name, shared)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

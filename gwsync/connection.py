@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from . import limits
-from .api.http import Http
+from .api.facets import Facets
 from .config import UNSET, Config, Unset, checked_timeout
 from .errors import ConfigError, ConnectionClosed, GatewayError
 from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
@@ -33,7 +33,7 @@ from .values import Hello, Status
 Callback = TypeVar("Callback", bound=Callable[[Any], object])
 
 
-class Connection:
+class Connection(Facets):
     """One connection to a gateway, shared by everything that holds it.
 
     ``config``: a :class:`Config`, or None for what ``Config.discover()`` finds at the
@@ -287,11 +287,6 @@ class Connection:
             url = config.url if config is not None else ""
             return Status(state="closed" if self._closed else "idle", url=url)
         return report(supervisor, closed=self._closed)
-
-    @property
-    def http(self) -> Http:
-        """What the gateway answers over plain HTTP; needs no connection."""
-        return Http(self._configured)
 
     def __enter__(self) -> Connection:
         return self

@@ -15,6 +15,7 @@ from .doctor import doctor
 from .fingerprint import fingerprint
 from .gateway import gateway
 from .options import Target
+from .sessions import sessions
 from .status import status
 from .watch import watch
 
@@ -69,6 +70,7 @@ def app(ctx: click.Context) -> None:
       gwsync doctor                     it does not work: why, and what to do
       gwsync call health                one request, its answer as JSON
       gwsync watch chat agent           events, as they arrive
+      gwsync sessions                   its sessions, --watch: as they change
 
     Without --url, the gateway and its credentials are found in GWSYNC_URL,
     GWSYNC_TOKEN and GWSYNC_PASSWORD, then in OpenClaw's own variables and its
@@ -80,7 +82,7 @@ def app(ctx: click.Context) -> None:
         ctx.exit(errors.USAGE)
 
 
-for command in (call, demo, doctor, fingerprint, gateway, status, watch):
+for command in (call, demo, doctor, fingerprint, gateway, sessions, status, watch):
     app.add_command(command)
 
 

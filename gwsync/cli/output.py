@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from traceback import format_exception
 from typing import Any, TextIO
 
@@ -34,6 +35,17 @@ def json_text(value: Any, *, pretty: bool = False) -> str:
 
 def _speaks_unicode(stream: TextIO | None) -> bool:
     return (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
+
+
+def clock() -> str:
+    """The time of day, for lines that come as things happen."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")[11:23]
+
+
+def shown(text: str) -> str:
+    """``text`` made safe, and on a terminal as wide as that is."""
+    text = safe(text).rstrip()
+    return fit(text, terminal_width()) if on_terminal() else text
 
 
 # -- writing ------------------------------------------------------------------------------

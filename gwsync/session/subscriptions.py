@@ -215,6 +215,11 @@ class PushStream:
             else:
                 queue.wait()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a push is there already, so that ``next()`` would not block."""
+        return bool(self._ready) or self.queue.has_pushes()
+
     def close(self) -> None:
         """End the iteration, also one that waits in another thread. Idempotent."""
         self.queue.closed = True

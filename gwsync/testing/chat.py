@@ -81,6 +81,7 @@ class Chat:
         ]
         for run in aborted:
             run.abort()
+            self.core.desk.run_changed(run, "end")
         ids = [run.id for run in aborted]
         call.answer({"ok": True, "aborted": bool(ids), "runIds": ids})
 
@@ -100,7 +101,7 @@ class Chat:
             "hasMore": more,
             "totalMessages": len(session.messages),
             "defaults": {"modelProvider": "local", "model": "local-model"},
-            "sessionInfo": self._row(session),
+            "sessionInfo": self.row(session),
         }
         if more:
             payload["nextOffset"] = offset + len(shown)
@@ -118,20 +119,22 @@ class Chat:
     def session_rows(self) -> list[dict[str, Any]]:
         """For ``sessions.list``: the newest first."""
         newest = sorted(self.sessions.values(), key=lambda session: -session.updated_at)
-        return [self._row(session) for session in newest]
+        return [self.row(session) for session in newest]
 
-    def _row(self, session: Session) -> dict[str, Any]:
+    def row(self, session: Session) -> dict[str, Any]:
         active = [r.id for r in self.runs.values() if r.session is session and not r.ended]
         return {**session.row(), "hasActiveRun": bool(active), "activeRunIds": active}
 
     # -- runs -------------------------------------------------------------------
     def _new_run(self, call: Call, key: str, *, with_status: bool) -> Run:
         key = self.canonical(key)
+        new = key not in self.sessions
         session = self.sessions.setdefault(key, Session(key))
         params = call.params
         run = Run(params["idempotencyKey"], session, params["message"], self.core.emit, with_status)
         self.runs[run.id] = run
         session.add("user", params["message"], run.id)
+        self.core.desk.changed(session, "create" if new else "send")
         return run
 
     def complete(self, key: str, message: str, tell: Callable[[Any], None]) -> Run:
@@ -153,7 +156,9 @@ class Chat:
         run.task = self.core.tasks.spawn(self._carry_out, run)
 
     def _carry_out(self, run: Run) -> None:
+        self.core.desk.run_changed(run, "start")
         run.play()
+        self.core.desk.run_changed(run, "end")
         self.core.changed()
 
     def _when_ended(self, run: Run, timeout: float | None, then: Callable[[], None]) -> None:

@@ -21,6 +21,7 @@ from . import methods, schema, web
 from .admission import Admitted, Rules
 from .calls import Call, Holds
 from .chat import Chat
+from .desk import SessionDesk
 from .devices import Devices
 from .door import Door
 from .options import Options, Phase
@@ -69,6 +70,7 @@ class Core:
         public = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
         self.identity = (hashlib.sha256(raw).hexdigest(), public)
         self.chat = Chat(self)
+        self.desk = SessionDesk(self)
         self.boot = self._new_boot()
         self.custom: dict[str, methods.Method] = {}
         self.methods = methods.builtin(self)
@@ -207,10 +209,13 @@ class Core:
         state_version: Any = None,
         skip: int = 0,
         numbered: bool = True,
+        only: Callable[[Peer], bool] | None = None,
     ) -> int:
         """Send to every connection that may hear it; how many those are."""
         head = event_head(event, payload)
         hearers = [peer for peer in self.peers if peer.hears(event)]
+        if only is not None:
+            hearers = list(filter(only, hearers))
         for peer in hearers:
             peer.send_event(head, state_version, skip, numbered)
         return len(hearers)

@@ -11,7 +11,6 @@ from . import schema
 from .calls import Call
 from .records import GatewayRefusal
 from .scopes import ADMIN, METHOD_SCOPES, READ, allows, missing_scope
-from .state import now_ms
 
 if TYPE_CHECKING:
     from .core import Core
@@ -87,24 +86,6 @@ AGENT = schema.record(
 )
 _NEED_SESSION = ("chat.send", "chat.abort")  # looked at before the schema is
 AGENT_WAIT = schema.record({"runId": _name}, {"timeoutMs": schema.integer(0)})
-_SESSIONS_LIST = schema.record(
-    {},
-    {
-        **dict.fromkeys(("limit", "activeMinutes"), schema.integer(1)),
-        "offset": schema.integer(0),
-        **dict.fromkeys(
-            (
-                "includeGlobal",
-                "includeUnknown",
-                "includeDerivedTitles",
-                "includeLastMessage",
-                "archived",
-            ),
-            schema.boolean,
-        ),
-        **dict.fromkeys(("agentId", "label", "spawnedBy", "search"), _text),
-    },
-)
 
 
 def builtin(core: Core) -> dict[str, Method]:
@@ -121,32 +102,12 @@ def builtin(core: Core) -> dict[str, Method]:
         "system-presence": plain("system-presence", lambda call: boot.presence()),
         "gateway.identity.get": plain("gateway.identity.get", lambda call: own_id),
         "last-heartbeat": plain("last-heartbeat", lambda call: None),
-        "sessions.list": plain("sessions.list", lambda call: _sessions(core, call), _SESSIONS_LIST),
+        **{name: Method(METHOD_SCOPES[name], *how) for name, how in core.desk.methods().items()},
         "chat.send": Method(METHOD_SCOPES["chat.send"], CHAT_SEND, core.chat.send),
         "chat.abort": Method(METHOD_SCOPES["chat.abort"], CHAT_ABORT, core.chat.abort),
         "chat.history": Method(METHOD_SCOPES["chat.history"], CHAT_HISTORY, core.chat.history),
         "agent": Method(METHOD_SCOPES["agent"], AGENT, core.chat.agent),
         "agent.wait": Method(METHOD_SCOPES["agent.wait"], AGENT_WAIT, core.chat.agent_wait),
-    }
-
-
-def _sessions(core: Core, call: Call) -> dict[str, Any]:
-    rows = core.chat.session_rows()
-    limit = call.params.get("limit") or 200
-    offset = call.params.get("offset") or 0
-    shown = rows[offset : offset + limit]
-    more = offset + len(shown) < len(rows)
-    return {
-        "ts": now_ms(),
-        "path": "memory",
-        "count": len(shown),
-        "totalCount": len(rows),
-        "limitApplied": limit,
-        "nextOffset": offset + len(shown) if more else None,
-        "hasMore": more,
-        "owners": [],
-        "defaults": {"modelProvider": "local", "model": "local-model", "contextTokens": 128000},
-        "sessions": shown,
     }
 
 

@@ -56,6 +56,7 @@ class Peer:
         self.gone = False
         self.seq = 0
         self.role_errors = 0
+        self.subscribed: set[str] = set()  # the events that it asked for by a method
         self.last_pong = time.monotonic()
         self.pinged_at = 0.0
         self.outbox = Outbox(sock)

@@ -23,6 +23,7 @@ METHOD_SCOPES: dict[str, str | None] = {
             "sessions.list",
             "sessions.resolve",
             "sessions.preview",
+            "sessions.describe",
             "sessions.subscribe",
             "sessions.messages.subscribe",
             "chat.history",
@@ -45,7 +46,18 @@ METHOD_SCOPES: dict[str, str | None] = {
         READ,
     ),
     **dict.fromkeys(
-        ("chat.send", "chat.abort", "agent", "agent.wait", "send", "poll", "wake"), WRITE
+        (
+            "chat.send",
+            "chat.abort",
+            "agent",
+            "agent.wait",
+            "send",
+            "poll",
+            "wake",
+            "sessions.create",
+            "sessions.patch",
+        ),
+        WRITE,
     ),
     **dict.fromkeys(
         (
@@ -82,7 +94,6 @@ METHOD_SCOPES: dict[str, str | None] = {
             "cron.update",
             "cron.remove",
             "cron.run",
-            "sessions.patch",
             "sessions.reset",
             "sessions.delete",
             "system-event",

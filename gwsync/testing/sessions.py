@@ -13,6 +13,8 @@ from typing import Any
 
 from .state import now_ms
 
+SHOWN = ("label", "category", "model", "thinkingLevel", "parentSessionKey")
+
 
 class Session:
     """A conversation: its messages, as ``chat.history`` shows them."""
@@ -22,6 +24,8 @@ class Session:
         self.id = str(uuid.uuid4())
         self.messages: list[dict[str, Any]] = []
         self.created_at = self.updated_at = now_ms()
+        self.settings: dict[str, Any] = {}  # what create and patch set: label, pinnedAt, ...
+        self.status: str | None = None  # of the last run
 
     def add(self, role: str, text: str, run_id: str, **more: Any) -> None:
         self.updated_at = now_ms()
@@ -35,16 +39,38 @@ class Session:
         self.messages.append(entry)
 
     def row(self) -> dict[str, Any]:
-        return {
+        settings, snapshot = self.settings, now_ms()
+        row: dict[str, Any] = {
             "key": self.key,
+            "visibility": "shared",
             "kind": "direct",
             "sessionId": self.id,
-            "agentId": "main",
+            "agentId": self.key.split(":")[1],
             "isMain": self.key == "agent:main:main",
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
+            "archived": "archivedAt" in settings,
+            "pinned": "pinnedAt" in settings,
+            "unread": bool(settings.get("unread")),
             "modelProvider": "local",
             "model": "local-model",
+            "snapshotAt": snapshot,
+            **{name: settings[name] for name in SHOWN if name in settings},
+        }
+        if "label" in settings:
+            row["displayName"] = settings["label"]
+        if self.status is not None:
+            row["status"] = self.status
+        return row
+
+    def entry(self) -> dict[str, Any]:
+        """As answers to create, patch and reset have it."""
+        return {
+            "sessionId": self.id,
+            "updatedAt": self.updated_at,
+            "createdAt": self.created_at,
+            "createdVia": "operator",
+            **self.settings,
         }
 
 

@@ -20,6 +20,8 @@ class Facts:
     auth_method: bool = True  # hello says how one got in
     announces_joins: bool = True  # a presence event when a visitor comes, too, not only after
     delta_text: bool = True  # chat deltas carry what is new, not the whole text again
+    tells_of_sessions: bool = True  # sessions.subscribe and what it brings, sessions.create
+    pages_history: bool = True  # chat.history has offsets
     scope_refusal: str = "FORBIDDEN"  # the code of "missing scope"
 
 

@@ -13,6 +13,7 @@ from conformance.cases import *  # noqa: F403
 from conformance.credentials import *  # noqa: F403
 from conformance.fixtures import *  # noqa: F403
 from conformance.local import LocalTarget
+from conformance.sessions import *  # noqa: F403
 from gwsync.testing import LocalGateway
 
 Start = Callable[..., LocalTarget]

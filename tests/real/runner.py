@@ -49,7 +49,11 @@ PORTS = range(20_000, 32_000, 4)
 FACTS = {
     "2026.9.6": Facts(),
     "2026.5.28": Facts(
-        boot_id=False, auth_method=False, announces_joins=False, scope_refusal="INVALID_REQUEST"
+        boot_id=False,
+        auth_method=False,
+        announces_joins=False,
+        pages_history=False,
+        scope_refusal="INVALID_REQUEST",
     ),
     "2026.2.26": Facts(
         protocol=3,
@@ -57,6 +61,8 @@ FACTS = {
         auth_method=False,
         announces_joins=False,
         delta_text=False,
+        tells_of_sessions=False,
+        pages_history=False,
         scope_refusal="INVALID_REQUEST",
     ),
 }

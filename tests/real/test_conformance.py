@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from conformance.cases import *  # noqa: F403
 from conformance.fixtures import *  # noqa: F403
+from conformance.sessions import *  # noqa: F403
 from real.install import RELEASES as RELEASES

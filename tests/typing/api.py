@@ -129,6 +129,15 @@ except gwsync.GatewayError as error:
     hint: str = error.hint
     may_have_run: bool = error.outcome == "maybe"
 
+# -- sessions ---------------------------------------------------------------------------------
+for session in gwsync.sessions.list(limit=5):
+    session_name: str = session.name
+with gwsync.Connection().sessions.watch(agent="main") as session_changes:
+    for session_change in session_changes:
+        was = session_change.before.title if session_change.before else session_change.kind
+said: list[str] = [one.text for one in gwsync.sessions.history("main", page=50)]
+deleted: bool = gwsync.sessions.delete("trip")
+
 # -- testing ----------------------------------------------------------------------------------
 
 

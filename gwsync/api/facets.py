@@ -1,0 +1,50 @@
+"""What a connection offers beyond requests and pushes: ``connection.http`` and its like.
+
+Each is a view without state, imported when it is first asked for. ``Facets`` is the base of
+Connection; the package has the same names, for whatever connection is the shared one then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from ..config import Config
+from .http import Http
+
+if TYPE_CHECKING:
+    from .caller import Caller, Who
+    from .sessions import Sessions
+
+NAMES = ("http", "sessions")  # what facet() makes
+
+
+def facet(name: str, who: Who) -> Any:
+    """The view ``name`` of the connection that ``who()`` is at each of its calls."""
+    if name == "http":
+        return Http(lambda: who()._configured())
+    if name == "sessions":
+        from .sessions import Sessions
+
+        return Sessions(who)
+    raise AttributeError(name)
+
+
+class Facets:
+    """The views of one connection."""
+
+    def _configured(self) -> Config:
+        raise NotImplementedError
+
+    def _itself(self) -> Caller:
+        return cast("Caller", self)
+
+    @property
+    def http(self) -> Http:
+        """What the gateway answers over plain HTTP; needs no connection."""
+        return Http(self._configured)
+
+    @property
+    def sessions(self) -> Sessions:
+        """The gateway's sessions: list, watch, history, create, patch, reset, delete."""
+        view: Sessions = facet("sessions", self._itself)
+        return view
