@@ -70,9 +70,11 @@ from .values import (
 from .version import VERSION as __version__
 
 if typing.TYPE_CHECKING:
+    from .api.approvals import Approvals
     from .api.http import Http
     from .api.sessions import Sessions
 
+    approvals: Approvals
     http: Http
     sessions: Sessions
 

@@ -12,10 +12,11 @@ from ..config import Config
 from .http import Http
 
 if TYPE_CHECKING:
+    from .approvals import Approvals
     from .caller import Caller, Who
     from .sessions import Sessions
 
-NAMES = ("http", "sessions")  # what facet() makes
+NAMES = ("approvals", "http", "sessions")  # what facet() makes
 
 
 def facet(name: str, who: Who) -> Any:
@@ -26,6 +27,10 @@ def facet(name: str, who: Who) -> Any:
         from .sessions import Sessions
 
         return Sessions(who)
+    if name == "approvals":
+        from .approvals import Approvals
+
+        return Approvals(who)
     raise AttributeError(name)
 
 
@@ -47,4 +52,10 @@ class Facets:
     def sessions(self) -> Sessions:
         """The gateway's sessions: list, watch, history, create, patch, reset, delete."""
         view: Sessions = facet("sessions", self._itself)
+        return view
+
+    @property
+    def approvals(self) -> Approvals:
+        """What agents wait for a person to allow: pending, watch, resolve."""
+        view: Approvals = facet("approvals", self._itself)
         return view

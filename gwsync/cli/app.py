@@ -9,12 +9,14 @@ import click
 
 from ..version import VERSION
 from . import errors, output
+from .approvals import approvals
 from .call import call
 from .demo import demo
 from .doctor import doctor
 from .fingerprint import fingerprint
 from .gateway import gateway
 from .options import Target
+from .pair import pair
 from .sessions import sessions
 from .status import status
 from .watch import watch
@@ -71,6 +73,8 @@ def app(ctx: click.Context) -> None:
       gwsync call health                one request, its answer as JSON
       gwsync watch chat agent           events, as they arrive
       gwsync sessions                   its sessions, --watch: as they change
+      gwsync approvals                  what agents wait for you to allow
+      gwsync pair                       have this machine let in
 
     Without --url, the gateway and its credentials are found in GWSYNC_URL,
     GWSYNC_TOKEN and GWSYNC_PASSWORD, then in OpenClaw's own variables and its
@@ -82,7 +86,19 @@ def app(ctx: click.Context) -> None:
         ctx.exit(errors.USAGE)
 
 
-for command in (call, demo, doctor, fingerprint, gateway, sessions, status, watch):
+COMMANDS = (
+    approvals,
+    call,
+    demo,
+    doctor,
+    fingerprint,
+    gateway,
+    pair,
+    sessions,
+    status,
+    watch,
+)
+for command in COMMANDS:
     app.add_command(command)
 
 

@@ -60,13 +60,25 @@ class Target:
             return f"--{setting}-file"
         return f"--{setting.replace('_', '-')}"
 
+    def config(self, *, scopes: tuple[str, ...] = (), caps: tuple[str, ...] = ()) -> Config:
+        """What these options and the environment make; ``scopes`` and ``caps`` come on top."""
+        given = self.overrides()
+        config = Config.discover(**given)
+        if scopes or caps:
+            more = {"scopes": (*config.scopes, *scopes), "caps": (*config.caps, *caps)}
+            once = {name: tuple(dict.fromkeys(values)) for name, values in more.items()}
+            config = Config.discover(**given, **once)
+        return config
+
     @contextmanager
-    def connected(self) -> Iterator[tuple[Connection, Hello]]:
+    def connected(
+        self, *, scopes: tuple[str, ...] = (), caps: tuple[str, ...] = ()
+    ) -> Iterator[tuple[Connection, Hello]]:
         """A connection that is up, and the gateway's hello; closed afterwards.
 
         Connecting is a step of its own, so that an error names the stage that failed.
         """
-        config = Config.discover(**self.overrides())
+        config = self.config(scopes=scopes, caps=caps)
         with Connection(config) as connection:
             yield connection, connection.connect(connect_limit(config.connect_timeout))
 

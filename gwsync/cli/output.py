@@ -88,6 +88,12 @@ def note(text: str) -> None:
         _write(sys.stderr, f"{safe(text)}\n")
 
 
+def progress(text: str) -> None:
+    """Write over the last line of a terminal's stderr; an empty text takes it away."""
+    with contextlib.suppress(OSError):
+        _write(sys.stderr, f"\r\x1b[K{fit(safe(text), terminal_width() - 1)}")
+
+
 def error(message: str, hint: str = "") -> None:
     """What went wrong, and the next step."""
     note(f"gwsync: {message}")

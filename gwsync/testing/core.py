@@ -19,6 +19,7 @@ from gevent.pool import Group
 from ..runtime.hub import HubThread
 from . import methods, schema, web
 from .admission import Admitted, Rules
+from .approvals import ApprovalDesk
 from .calls import Call, Holds
 from .chat import Chat
 from .desk import SessionDesk
@@ -71,6 +72,7 @@ class Core:
         self.identity = (hashlib.sha256(raw).hexdigest(), public)
         self.chat = Chat(self)
         self.desk = SessionDesk(self)
+        self.approvals = ApprovalDesk(self)
         self.boot = self._new_boot()
         self.custom: dict[str, methods.Method] = {}
         self.methods = methods.builtin(self)
@@ -288,6 +290,7 @@ class Core:
             return  # it was stopped meanwhile
         self.down.clear()
         self.boot = self._new_boot()
+        self.approvals.forget()
         self.methods = methods.builtin(self)
         self.listen(Phase.STARTING if starting_for else Phase.ACCEPTING)
         if starting_for:

@@ -102,7 +102,11 @@ def builtin(core: Core) -> dict[str, Method]:
         "system-presence": plain("system-presence", lambda call: boot.presence()),
         "gateway.identity.get": plain("gateway.identity.get", lambda call: own_id),
         "last-heartbeat": plain("last-heartbeat", lambda call: None),
-        **{name: Method(METHOD_SCOPES[name], *how) for name, how in core.desk.methods().items()},
+        **{
+            name: Method(METHOD_SCOPES[name], *how)
+            for desk in (core.desk, core.approvals)
+            for name, how in desk.methods().items()
+        },
         "chat.send": Method(METHOD_SCOPES["chat.send"], CHAT_SEND, core.chat.send),
         "chat.abort": Method(METHOD_SCOPES["chat.abort"], CHAT_ABORT, core.chat.abort),
         "chat.history": Method(METHOD_SCOPES["chat.history"], CHAT_HISTORY, core.chat.history),

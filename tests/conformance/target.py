@@ -21,6 +21,8 @@ class Facts:
     announces_joins: bool = True  # a presence event when a visitor comes, too, not only after
     delta_text: bool = True  # chat deltas carry what is new, not the whole text again
     tells_of_sessions: bool = True  # sessions.subscribe and what it brings, sessions.create
+    lists_approvals: bool = True  # exec.approval.list
+    one_approval_call: bool = True  # approval.get and .resolve, which say how it ended
     pages_history: bool = True  # chat.history has offsets
     scope_refusal: str = "FORBIDDEN"  # the code of "missing scope"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.approvals import *  # noqa: F403
 from conformance.cases import *  # noqa: F403
 from conformance.credentials import *  # noqa: F403
 from conformance.fixtures import *  # noqa: F403

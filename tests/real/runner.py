@@ -53,6 +53,7 @@ FACTS = {
         auth_method=False,
         announces_joins=False,
         pages_history=False,
+        one_approval_call=False,
         scope_refusal="INVALID_REQUEST",
     ),
     "2026.2.26": Facts(
@@ -62,7 +63,9 @@ FACTS = {
         announces_joins=False,
         delta_text=False,
         tells_of_sessions=False,
+        lists_approvals=False,
         pages_history=False,
+        one_approval_call=False,
         scope_refusal="INVALID_REQUEST",
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conformance.approvals import *  # noqa: F403
 from conformance.cases import *  # noqa: F403
 from conformance.fixtures import *  # noqa: F403
 from conformance.sessions import *  # noqa: F403

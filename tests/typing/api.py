@@ -138,6 +138,12 @@ with gwsync.Connection().sessions.watch(agent="main") as session_changes:
 said: list[str] = [one.text for one in gwsync.sessions.history("main", page=50)]
 deleted: bool = gwsync.sessions.delete("trip")
 
+# -- approvals --------------------------------------------------------------------------------
+for approval in gwsync.approvals.pending():
+    decided: str = gwsync.approvals.resolve(approval.id, "deny").decision
+with gwsync.approvals.watch(lambda one: print(one.summary), resolved=print) as approval_watch:
+    waiting_now: int = len(approval_watch.pending)
+
 # -- testing ----------------------------------------------------------------------------------
 
 
