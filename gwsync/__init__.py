@@ -10,6 +10,7 @@ reconnects look after themselves. See README.rst.
 import logging
 import typing
 
+from . import process
 from .api import facets as _facets
 from .config import UNSET, Config, ReconnectPolicy
 from .connection import Connection
@@ -72,17 +73,25 @@ from .version import VERSION as __version__
 if typing.TYPE_CHECKING:
     from .api.approvals import Approvals
     from .api.http import Http
+    from .api.rpc_types import Rpc
     from .api.sessions import Sessions
 
     approvals: Approvals
     http: Http
+    rpc: Rpc
     sessions: Sessions
 
 
 def __getattr__(name: str) -> typing.Any:
+    if name == "rpc":
+        return process.rpc()
     if name in _facets.NAMES:  # of the shared connection, whichever it is at each call
         return _facets.facet(name, shared)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_facets.NAMES})
 
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

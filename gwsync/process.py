@@ -9,14 +9,18 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from . import limits
+from .api.facets import facet
 from .config import Config
 from .connection import Connection
 from .runtime.hub import after_fork_in_child
 from .runtime.native import allocate_lock
 from .values import ProxyProbe
+
+if TYPE_CHECKING:
+    from .api.rpc_types import Rpc
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,6 +79,13 @@ hello = _delegate(Connection.hello)
 status = _delegate(Connection.status)
 wait = _delegate(Connection.wait)
 close = _delegate(Connection.close)
+
+
+@functools.cache
+def rpc() -> Rpc:
+    """Every gateway method on the shared connection, whichever that is when one is called."""
+    view: Rpc = facet("rpc", shared)  # kept, with the methods that were looked up in it
+    return view
 
 
 def probe_proxy(

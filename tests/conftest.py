@@ -7,9 +7,12 @@ import os
 import shutil
 import sysconfig
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from frames import Frames
 
 # Its assertions are the real ones, though no test module: show what they compared.
 pytest.register_assert_rewrite("conformance.cases")
@@ -18,6 +21,7 @@ pytest.register_assert_rewrite("conformance.cases")
 OF_THE_TESTS = (
     "GWSYNC_FAULTS_EVERY",
     "GWSYNC_NO_SKIPS",
+    "GWSYNC_PROTOCOL_SCHEMA",
     "GWSYNC_REAL_GATEWAY_CACHE",
     "GWSYNC_REAL_GATEWAY_VERSION",
     "GWSYNC_CI_RUN",
@@ -26,6 +30,7 @@ OF_THE_TESTS = (
 NO_SKIPS = os.environ.get("GWSYNC_NO_SKIPS") == "1" or os.environ.get("CI") == "true"
 
 _skipped: dict[str, str] = {}
+_frames = Frames()
 
 
 def _leave_home() -> None:
@@ -44,11 +49,22 @@ def pytest_configure(config: pytest.Config) -> None:
     import gwsync
 
     _leave_home()
+    _frames.install()
     home = str(Path(gwsync.__file__).resolve().parents[1])
     if home == str(Path(sysconfig.get_path("purelib")).resolve()):
         return  # installed: every child finds it
     rest = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([home, rest]) if rest else home
+
+
+@pytest.fixture(autouse=True)
+def frames_are_valid(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every frame that a LocalGateway got must be one that the gateway's schema allows."""
+    _frames.taken()
+    yield
+    wrong = _frames.taken()
+    if wrong and request.node.get_closest_marker("wrong_params") is None:
+        pytest.fail("frames that the schema does not allow:\n" + "\n".join(wrong), pytrace=False)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

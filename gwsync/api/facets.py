@@ -12,17 +12,24 @@ from ..config import Config
 from .http import Http
 
 if TYPE_CHECKING:
+    from ..session.supervisor import Supervisor
+    from ..values import Hello
     from .approvals import Approvals
     from .caller import Caller, Who
+    from .rpc_types import Rpc
     from .sessions import Sessions
 
-NAMES = ("approvals", "http", "sessions")  # what facet() makes
+NAMES = ("approvals", "http", "rpc", "sessions")  # what facet() makes
 
 
 def facet(name: str, who: Who) -> Any:
     """The view ``name`` of the connection that ``who()`` is at each of its calls."""
     if name == "http":
         return Http(lambda: who()._configured())
+    if name == "rpc":
+        from .rpc import Rpc
+
+        return Rpc(who)
     if name == "sessions":
         from .sessions import Sessions
 
@@ -37,8 +44,15 @@ def facet(name: str, who: Who) -> Any:
 class Facets:
     """The views of one connection."""
 
+    _supervisor: Supervisor | None
+
     def _configured(self) -> Config:
         raise NotImplementedError
+
+    def _hello_now(self) -> Hello | None:
+        """The hello of the link that is up, if one is."""
+        supervisor = self._supervisor
+        return supervisor.hello if supervisor and supervisor.state == "connected" else None
 
     def _itself(self) -> Caller:
         return cast("Caller", self)
@@ -47,6 +61,12 @@ class Facets:
     def http(self) -> Http:
         """What the gateway answers over plain HTTP; needs no connection."""
         return Http(self._configured)
+
+    @property
+    def rpc(self) -> Rpc:
+        """Every gateway method by its name: ``connection.rpc.sessions.list(limit=5)``."""
+        view: Rpc = facet("rpc", self._itself)
+        return view
 
     @property
     def sessions(self) -> Sessions:

@@ -15,6 +15,7 @@ from .demo import demo
 from .doctor import doctor
 from .fingerprint import fingerprint
 from .gateway import gateway
+from .methods import methods
 from .options import Target
 from .pair import pair
 from .sessions import sessions
@@ -75,6 +76,7 @@ def app(ctx: click.Context) -> None:
       gwsync sessions                   its sessions, --watch: as they change
       gwsync approvals                  what agents wait for you to allow
       gwsync pair                       have this machine let in
+      gwsync methods sessions           what can be called, and with what
 
     Without --url, the gateway and its credentials are found in GWSYNC_URL,
     GWSYNC_TOKEN and GWSYNC_PASSWORD, then in OpenClaw's own variables and its
@@ -93,6 +95,7 @@ COMMANDS = (
     doctor,
     fingerprint,
     gateway,
+    methods,
     pair,
     sessions,
     status,

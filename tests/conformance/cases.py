@@ -175,6 +175,7 @@ def test_an_unknown_method_for_everyone_else(open_connection: Open, gateway: Tar
     assert "sessions.list" in caught.value.hint
 
 
+@pytest.mark.wrong_params
 def test_bad_params_are_the_callers_error(open_connection: Open) -> None:
     connection = open_connection()
     with pytest.raises(gwsync.RequestError) as caught:

@@ -252,6 +252,7 @@ def test_an_unknown_method_exits_1_and_the_hint_names_a_near_one(env: dict[str, 
     assert_says(done, 1, "healht: ", "did you mean health", "GWSYNC_SCOPES=operator.read,")
 
 
+@pytest.mark.wrong_params
 def test_wrong_parameters_exit_1(env: dict[str, str]) -> None:
     assert_says(run("call", "sessions.list", "limit=many", env=env), 1, "INVALID_REQUEST")
 

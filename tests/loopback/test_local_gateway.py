@@ -234,6 +234,7 @@ def test_hello_says_what_the_real_one_says(gateway: LocalGateway, client: Connec
     assert gateway.handshakes[0].conn_id == hello["server"]["connId"]
 
 
+@pytest.mark.wrong_params
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -543,6 +544,7 @@ def test_the_small_methods_answer(gateway: LocalGateway, client: Connect) -> Non
     assert len(gateway.executed) == 6
 
 
+@pytest.mark.wrong_params
 def test_scopes_guard_methods(gateway: LocalGateway, client: Connect) -> None:
     reader, admin, nobody = client(), client(), client()
     reader.hello(scopes=[READ])
@@ -566,6 +568,7 @@ def test_scopes_guard_methods(gateway: LocalGateway, client: Connect) -> None:
     assert [one.method for one in gateway.executed] == ["health", "chat.send"]
 
 
+@pytest.mark.wrong_params
 @pytest.mark.parametrize(
     ("method", "params", "message"),
     [
@@ -604,6 +607,7 @@ def test_bad_params_are_named(client: Connect, method: str, params: Any, message
     assert refusal(one.request(method, params))[::2] == ("INVALID_REQUEST", message)
 
 
+@pytest.mark.wrong_params
 def test_bad_frames_are_answered_and_unparseable_ones_ignored(client: Connect) -> None:
     one = client()
     one.hello()
