@@ -12,6 +12,8 @@ import typing
 
 from . import process
 from .api import facets as _facets
+from .api.run_values import RunDelta, RunEvent, RunResult
+from .api.runs import Run
 from .config import UNSET, Config, ReconnectPolicy
 from .connection import Connection
 from .errors import (
@@ -33,6 +35,7 @@ from .errors import (
     RequestError,
     RequestTimeout,
     ResolveError,
+    RunError,
     ScopeError,
     TcpError,
     TlsError,
@@ -40,6 +43,8 @@ from .errors import (
 )
 from .payloads import PresenceRow
 from .process import (
+    agent,
+    chat,
     close,
     configure,
     connect,
@@ -125,6 +130,11 @@ __all__ = [
     "RequestError",
     "RequestTimeout",
     "ResolveError",
+    "Run",
+    "RunDelta",
+    "RunError",
+    "RunEvent",
+    "RunResult",
     "ScopeError",
     "SeqGap",
     "Snapshot",
@@ -137,6 +147,8 @@ __all__ = [
     "Trace",
     "UpgradeError",
     "__version__",
+    "agent",
+    "chat",
     "close",
     "configure",
     "connect",

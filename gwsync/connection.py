@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from . import limits
+from .api.converse import Conversing
 from .api.facets import Facets
 from .config import UNSET, Config, Unset, checked_timeout
 from .errors import ConfigError, ConnectionClosed, GatewayError
@@ -33,7 +34,7 @@ from .values import Hello, Status
 Callback = TypeVar("Callback", bound=Callable[[Any], object])
 
 
-class Connection(Facets):
+class Connection(Conversing, Facets):
     """One connection to a gateway, shared by everything that holds it.
 
     ``config``: a :class:`Config`, or None for what ``Config.discover()`` finds at the

@@ -21,6 +21,7 @@ of gwsync still catches the right thing::
     +- RequestTimeout(TimeoutError)     .method .outcome
     +- ConnectionLost(ConnectionError)  .close_code .reason .outcome
     +- ProtocolError                    the gateway broke the protocol
+    +- RunError                         .run_id .kind .detail .text
     +- ConnectionClosed                 used after close() or at exit
     +- PayloadTooLarge                  .size .limit
 
@@ -327,6 +328,36 @@ class ProtocolError(GatewayError):
 
 class UnsoundUpgrade(UpgradeError, ProtocolError):
     """The answer to the upgrade breaks HTTP or RFC 6455, or is over a limit."""
+
+
+class RunError(GatewayError):
+    """A run of the agent failed, or the gateway lost it.
+
+    ``kind``: the gateway's word for it (``rate_limit``, ``context_length``, ``refusal``,
+    ``timeout``, ``unknown``), or ``lost`` (the gateway was restarted and knows nothing of the run),
+    ``restarting`` (it takes no new runs now), ``incomplete`` (it ended while nobody listened, and
+    what is left of its text may be short). ``detail``: what is known of the provider's
+    failure. ``text``: what the run had said by then.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        run_id: str = "",
+        session: str = "",
+        kind: str = "",
+        detail: Mapping[str, Any] | None = None,
+        text: str = "",
+        hint: str = "",
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint, retryable=retryable, outcome="maybe")
+        self.run_id = run_id
+        self.session = session
+        self.kind = kind
+        self.detail: Mapping[str, Any] = detail or {}
+        self.text = text
 
 
 class ConnectionClosed(GatewayError):

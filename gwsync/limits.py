@@ -55,6 +55,16 @@ KEY_LIFETIME_S = 240.0  # the gateway remembers idempotency keys for 300 s
 RESTORE_TIMEOUT_S = 5.0  # to make the server-side subscriptions of the last link again
 WRITE_CHUNK_BYTES = 64 * 1024  # written at once; a caller can take back what has its end behind it
 
+# -- runs of the agent ----------------------------------------------------------
+ABORT_TIMEOUT_S = 5.0  # for leaving a run's block early; the gateway answers in 20 ms
+RUN_SILENCE_S = 30.0  # of a run, before it is asked about: a tool may take longer than that
+RUN_CLOSING_S = 3.0  # from its last event but one to the last, which comes in milliseconds
+RUN_ASK_S = 0.25  # between questions about a run that is not known yet, doubling
+RUN_TEXT_TRIES = 6  # for the text of a run that has just ended to be in its history
+RUN_RESEND_S = 1.0  # before a message that a restarting gateway refused is sent again
+RUN_RESENDS = 60  # of those; a restart waits for runs that are under way
+PROGRESS_EVERY_S = 0.05  # how often the progress of a large message is told
+
 # -- plain HTTP -----------------------------------------------------------------
 HTTP_BODY_BYTES = 16 * 1024 * 1024  # the largest answer that is read whole
 EVENT_BYTES = 1024 * 1024  # one event of a stream

@@ -74,6 +74,15 @@ def status(status: Status) -> str:
     return html + (trace(status.trace) if status.trace is not None else "")
 
 
+def run(session: str, word: str, said: str, rows: Iterable[tuple[object, ...]]) -> str:
+    """What a run has said by now, and the little that is known about it."""
+    from html import escape
+
+    shown = "".join(ch if ch.isprintable() or ch == "\n" else repr(ch)[1:-1] for ch in said)
+    text = f'<div style="white-space: pre-wrap">{escape(shown)}</div>'
+    return text + table(f"{session}: {word}", rows)
+
+
 def _subscription(one: SubscriptionStatus) -> str:
     named = "every push" if one.events is None else ", ".join(one.events)
     return f"{named}: {one.queued} queued, {one.dropped} dropped"

@@ -77,6 +77,8 @@ on = _delegate(Connection.on)
 pushes = _delegate(Connection.pushes)
 hello = _delegate(Connection.hello)
 status = _delegate(Connection.status)
+chat = _delegate(Connection.chat)
+agent = _delegate(Connection.agent)
 wait = _delegate(Connection.wait)
 close = _delegate(Connection.close)
 

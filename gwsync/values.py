@@ -63,6 +63,11 @@ class Event:
         return self._payload
 
     @property
+    def raw(self) -> bytes | msgspec.Raw | None:
+        """The payload as it came, while nobody has looked at it."""
+        return self._raw
+
+    @property
     def size(self) -> int:
         """Bytes that the payload takes while nobody has looked at it."""
         raw = self._raw

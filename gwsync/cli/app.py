@@ -11,6 +11,7 @@ from ..version import VERSION
 from . import errors, output
 from .approvals import approvals
 from .call import call
+from .chat import chat
 from .demo import demo
 from .doctor import doctor
 from .fingerprint import fingerprint
@@ -71,6 +72,7 @@ def app(ctx: click.Context) -> None:
       gwsync demo                       see what it does, without a gateway
       gwsync status                     is it there, and how does one get there
       gwsync doctor                     it does not work: why, and what to do
+      gwsync chat "hello"               talk to the agent
       gwsync call health                one request, its answer as JSON
       gwsync watch chat agent           events, as they arrive
       gwsync sessions                   its sessions, --watch: as they change
@@ -91,6 +93,7 @@ def app(ctx: click.Context) -> None:
 COMMANDS = (
     approvals,
     call,
+    chat,
     demo,
     doctor,
     fingerprint,

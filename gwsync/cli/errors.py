@@ -32,6 +32,7 @@ _CODES: tuple[tuple[type[lib.GatewayError], int], ...] = (
 # For errors that bring no hint of their own.
 _NEXT_STEPS: tuple[tuple[type[lib.GatewayError], str], ...] = (
     (lib.ConfigError, "see gwsync --help"),
+    (lib.RunError, "gwsync call logs.tail shows the gateway's log"),
     (lib.RequestError, "check the method's name and its parameters"),
     (lib.PayloadTooLarge, "send less in one request"),
     (lib.ProtocolError, "is this an OpenClaw gateway, and a release that gwsync knows?"),

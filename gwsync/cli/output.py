@@ -77,6 +77,23 @@ def line(text: str = "") -> None:
         raise OutputError(f"the output cannot be written: {error.strerror}") from None
 
 
+def words(text: str) -> None:
+    """A piece of a text on stdout, as it comes: its lines stay lines, and nothing else acts."""
+    shown = "\n".join("\t".join(map(safe, part.split("\t"))) for part in text.split("\n"))
+    try:
+        _write(sys.stdout, shown)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon()
+        raise OutputError(f"the output cannot be written: {error.strerror}") from None
+
+
+def converses() -> bool:
+    """Whether a person sits at both ends: types, and sees what comes."""
+    return on_terminal() and sys.stdin is not None and sys.stdin.isatty()
+
+
 def value(data: Any) -> None:
     """``data`` as JSON on stdout: indented for eyes, on one line for programs."""
     line(json_text(data, pretty=on_terminal()))

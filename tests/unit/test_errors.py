@@ -28,6 +28,7 @@ from gwsync.errors import (
     RequestError,
     RequestTimeout,
     ResolveError,
+    RunError,
     ScopeError,
     TcpError,
     TlsError,
@@ -59,6 +60,12 @@ EXAMPLES: list[tuple[GatewayError, type[Exception], bool, str | None]] = [
     (RequestTimeout("m", method="health", outcome="maybe"), TimeoutError, True, "maybe"),
     (ConnectionLost("m"), ConnectionError, True, None),
     (ProtocolError("m"), GatewayError, False, None),
+    (
+        RunError("m", run_id="r", kind="lost", detail={"provider": "p"}),
+        GatewayError,
+        False,
+        "maybe",
+    ),
     (ConnectionClosed("m"), GatewayError, False, None),
     (PayloadTooLarge("m", size=2, limit=1), ValueError, False, "not_sent"),
 ]
