@@ -321,9 +321,10 @@ def test_what_cannot_be_sent(
         connection.chat(*arguments, **options)
 
 
-def test_a_message_that_is_refused_leaves_nothing(connection: gwsync.Connection) -> None:
-    with pytest.raises(gwsync.RequestError):
-        connection.chat("hello", params={"noSuchParameter": 1})
+def test_a_message_that_is_refused_leaves_nothing(bench: Bench) -> None:
+    connection = bench.connection(scopes=("operator.read",))
+    with pytest.raises(gwsync.MissingScope):
+        connection.chat("hello")
     eventually(lambda: subscriptions(connection) == 0, "no subscription is left")
 
 

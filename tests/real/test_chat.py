@@ -20,7 +20,7 @@ from real.runner import RealGateway
 
 RELEASES = ("2026.9.6", "2026.5.28", "2026.2.26")
 EAGER = gwsync.ReconnectPolicy(first=0.1, spread=0.1, multiplier=0.1, max=0.4)
-LONG = os.environ.get("GWSYNC_LONG") == "1"
+LONG = os.environ.get("GWSYNC_SOAK") == "long"
 SEED = 20261122
 pytestmark = pytest.mark.timeout(400)  # with the start of a gateway on a busy machine
 
@@ -226,7 +226,7 @@ class Chats:
 def test_many_chats_over_a_bad_link_to_a_gateway_that_restarts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The long form, GWSYNC_LONG=1, is the bar: 100 chats, five restarts."""
+    """The long form, GWSYNC_SOAK=long, is the bar: 100 chats, five restarts."""
     faulthandler.cancel_dump_traceback_later()
     sessions, each, restarts = (10, 10, 5) if LONG else (6, 3, 1)
     rng = random.Random(SEED)

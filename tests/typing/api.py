@@ -49,6 +49,20 @@ errors: int = subscription.errors
 subscription.close()
 
 
+run: gwsync.Run = gwsync.chat("hello", session="main", attachments=["a.png"], timeout=60)
+for words in run:
+    heard: str = words
+    anew: bool = words.replaces
+for happened in gwsync.agent("do it").events():
+    kind: str = happened.kind
+result: gwsync.RunResult = run.result()
+gwsync.chat("hello", sesion="main")  # type: ignore[call-arg]
+try:
+    whole: str = run.text()
+except gwsync.RunError as failed:
+    why: str = failed.kind
+
+
 @gwsync.on("chat", max_queue=5)
 def decorated(push: gwsync.Event) -> str:
     return push.name
