@@ -82,6 +82,18 @@ while gwsync.status().state != "connected":
 """,
         until="gwsync.status().state == 'waiting'",
     ),
+    "run": Case(
+        "run.text()",
+        first="run = gwsync.chat('words=9000 delay=50')",
+        after="assert not run.ended and run.abort() and run.result().aborted",
+    ),
+    "run-in-a-block": Case(
+        """
+        with gwsync.chat('words=9000 delay=50') as run:
+            run.text()
+        """,
+        after="assert run.aborted and run.result().aborted",
+    ),
     "close": Case(
         "gwsync.close(timeout=60)",
         each="""
@@ -96,7 +108,7 @@ while gwsync.status().state != "connected":
         after="gwsync.connect()",
     ),
 }
-ONE_SOCKET = ("request", "request-many", "first-request", "wait", "pushes")
+ONE_SOCKET = ("request", "request-many", "first-request", "wait", "pushes", "run", "run-in-a-block")
 
 PROGRAM = """
 import gevent, gwsync, sys, threading, time

@@ -55,7 +55,7 @@ for words in run:
     anew: bool = words.replaces
 for happened in gwsync.agent("do it").events():
     kind: str = happened.kind
-result: gwsync.RunResult = run.result()
+outcome_of_it: gwsync.RunResult = run.result()
 gwsync.chat("hello", sesion="main")  # type: ignore[call-arg]
 try:
     whole: str = run.text()
