@@ -63,6 +63,7 @@ RUN_ASK_S = 0.25  # between questions about a run that is not known yet, doublin
 RUN_TEXT_TRIES = 6  # for the text of a run that has just ended to be in its history
 RUN_RESEND_S = 1.0  # before a message that a restarting gateway refused is sent again
 RUN_RESENDS = 60  # of those; a restart waits for runs that are under way
+RUN_SHARED_S = 0.02  # how often a second thread looks at a run that the first one drives
 PROGRESS_EVERY_S = 0.05  # how often the progress of a large message is told
 
 # -- plain HTTP -----------------------------------------------------------------

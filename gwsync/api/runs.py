@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .. import limits, markup
 from ..errors import ConnectionClosed, ConnectionLost, GatewayError, RequestTimeout
 from ..protocol.pending import Call
+from ..runtime.native import allocate_lock
+from ..runtime.waiters import make_waiter
 from ..values import Event, Hello, Push, StateChange
 from .run_values import RunDelta, RunEvent, RunResult
 
@@ -69,6 +72,7 @@ class Run:
         self._failure: GatewayError | None = None
         self._resume = resume
         self._resends = 0
+        self._driven = allocate_lock()
 
     # -- what is known now ---------------------------------------------------------------
     @property
@@ -218,10 +222,24 @@ class Run:
 
     def _advance(self) -> None:
         """Take in what there is; wait for more if there is nothing."""
-        pushes = self._queue.take()
-        known = len(self._log)
-        for push in pushes:
-            self._take(push)
+        if not self._driven.acquire(False):
+            make_waiter().wait(limits.RUN_SHARED_S)  # another thread does, and both shall see it
+            return
+        try:
+            self._drive()
+        finally:
+            self._driven.release()
+
+    def _drive(self) -> None:
+        pushes = deque(self._queue.take())
+        known, idle = len(self._log), not pushes
+        try:
+            while pushes:
+                self._take(pushes[0])
+                pushes.popleft()
+        finally:
+            if pushes:  # Ctrl-C: hearing one of them twice does no harm
+                self._queue.put_back(pushes)
         verdict = self._resume.look(self._state, time.monotonic())
         if verdict is not None:
             self._judged(verdict)
@@ -229,7 +247,7 @@ class Run:
             return
         if self.ended:
             self.close()
-        elif not pushes and len(self._log) == known:
+        elif idle and len(self._log) == known:
             self._wait()
 
     def _take(self, push: Push) -> None:
@@ -282,6 +300,10 @@ class Run:
         """It was accepted under this name."""
         self._state, self.accepted = state, accepted
         self._resume.accepted(time.monotonic())
+        if accepted.get("status") not in ("started", "accepted", None):
+            # It has begun before, or even ended: what it said by now is to be found out.
+            state.text.stale = True
+            self._resume.begin(time.monotonic(), relinked=False)
 
     def _wait(self) -> None:
         queue, now = self._queue, time.monotonic()

@@ -77,6 +77,26 @@ def test_ten_at_a_time_are_told_apart(connection: gwsync.Connection) -> None:
     assert [run.text() for run in runs] == [f"{at} and {at * at}" for at in range(10)]
 
 
+def test_threads_may_share_a_run(connection: gwsync.Connection) -> None:
+    run = connection.chat("words=40 delay=10")
+    heard: list[str] = []
+    threads = [threading.Thread(target=lambda: heard.append("".join(run))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert heard == [FORTY] * 3
+
+
+def test_the_same_key_is_the_same_run(connection: gwsync.Connection, bench: Bench) -> None:
+    first = connection.chat("words=40 delay=20", idempotency_key="key-1")
+    next(iter(first))
+    second = bench.connection().chat("words=40 delay=20", idempotency_key="key-1")
+    assert second.text() == first.text() == FORTY
+    third = connection.chat("words=40 delay=20", idempotency_key="key-1")
+    assert (third.text(), third.accepted["status"]) == (FORTY, "ok")
+
+
 def test_greenlets_wait_side_by_side(connection: gwsync.Connection) -> None:
     def talk(at: int) -> str:
         return connection.chat(f"delay=20 words={at}", f"g{at}").text()
