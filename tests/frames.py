@@ -92,14 +92,17 @@ def _by_the_table(method: str, params: Any) -> Iterator[str]:
         yield f"{method}: missing {sorted(missing)}"
 
 
-@functools.cache
 def schema() -> dict[str, Any] | None:
     """The official schema, if it was installed."""
     from real.install import OFFICIAL_CLIENT_VERSION, cache_root
 
     named = os.environ.get("GWSYNC_PROTOCOL_SCHEMA")
     default = cache_root() / f"gateway-client-{OFFICIAL_CLIENT_VERSION}" / SCHEMA
-    path = Path(named) if named else default
+    return _loaded(Path(named) if named else default)
+
+
+@functools.cache
+def _loaded(path: Path) -> dict[str, Any] | None:
     loaded: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
     return loaded
 

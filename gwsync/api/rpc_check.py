@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ConfigError, GatewayError, MissingScope, RequestError
 from ..values import Hello
 from .rpc_names import OPTIONS, parameter_name
-from .rpc_table import NODE, Info, release, table
+from .rpc_table import NODE, NONE, Info, release, table
 
 MOST_NAMED = 12  # parameters in a hint; help() has them all
 logger = logging.getLogger("gwsync.rpc")
@@ -57,7 +57,7 @@ def _takes(info: Info) -> str:
 
 def wrong_authority(info: Info, hello: Hello) -> RequestError | None:
     """The error for a method that this connection may not call."""
-    if info.scope == NODE or hello.role == NODE:
+    if info.scope != NONE and NODE in (info.scope, hello.role):
         if hello.role is None or (info.scope == NODE) == (hello.role == NODE):
             return None
         error = RequestError(
@@ -85,7 +85,7 @@ def wrong_authority(info: Info, hello: Hello) -> RequestError | None:
 
 def covers(held: Collection[str], needed: str) -> bool:
     """Whether the scopes ``held`` include what ``needed`` stands for."""
-    if needed in held or "operator.admin" in held:
+    if needed == NONE or needed in held or "operator.admin" in held:
         return True
     return "operator.write" in held and needed in ("operator.read", "operator.talk")
 

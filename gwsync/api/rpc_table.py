@@ -17,6 +17,7 @@ import msgspec
 from .rpc_names import OPTIONS, parameter_name, python_name
 
 NODE = "node"  # the scope of what only nodes may call
+NONE = "none"  # and of what everybody may
 _FILE = Path(__file__).with_name("rpc_table.json")
 _RELEASE = re.compile(r"(\d{4})\.(\d+)\.(\d+)")
 
@@ -26,6 +27,7 @@ class Info:
     """One gateway method.
 
     ``scope``: the least that it needs; methods may want more for some of what they do.
+    ``node``: only nodes may call it; ``none``: it needs no scope.
     ``since``: the first release that has it. ``params``: annotations by wire name.
     ``either``: one of these groups of parameters must be there. ``open``: takes others
     than are listed. ``wants_key``: gwsync sends an ``idempotencyKey`` with it.

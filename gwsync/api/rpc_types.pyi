@@ -4990,11 +4990,11 @@ class _Device_Pair:
 
 class _Device_Scopes_RequestUpgrade(Method):
     def __call__(self, *, scopes: list[str], timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ...) -> NodePairApproveParams:
-        """device.scopes.requestUpgrade (operator.read, since 2026.8)."""
+        """device.scopes.requestUpgrade (none, since 2026.8)."""
 
 class _Device_Scopes_WaitUpgrade(Method):
     def __call__(self, *, request_id: str, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ...) -> ScopeUpgradeApproved | ScopeUpgradeRejected | ScopeUpgradeExpired:
-        """device.scopes.waitUpgrade (operator.read, since 2026.8)."""
+        """device.scopes.waitUpgrade (none, since 2026.8)."""
 
 class _Device_Scopes:
     request_upgrade: _Device_Scopes_RequestUpgrade
@@ -5158,7 +5158,7 @@ class _Exec_Approval_Resolve(Method):
         """exec.approval.resolve (operator.approvals, since <=2026.7)."""
 
 class _Exec_Approval_WaitDecision(Method):
-    def __call__(self, *, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
+    def __call__(self, *, id: str, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
         """exec.approval.waitDecision (operator.approvals, since <=2026.7)."""
 
 class _Exec_Approval:
@@ -5253,7 +5253,7 @@ class _Gateway:
 
 class _Health(Method):
     def __call__(self, *, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
-        """health (operator.read, since <=2026.7)."""
+        """health (none, since <=2026.7)."""
 
 class _Hooks_Status(Method):
     def __call__(self, *, agent_id: str = ..., timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ...) -> Any:
@@ -5603,7 +5603,7 @@ class _Plugin_Approval_Resolve(Method):
         """plugin.approval.resolve (operator.approvals, since <=2026.7)."""
 
 class _Plugin_Approval_WaitDecision(Method):
-    def __call__(self, *, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
+    def __call__(self, *, id: str, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
         """plugin.approval.waitDecision (operator.approvals, since <=2026.7)."""
 
 class _Plugin_Approval:
@@ -5663,7 +5663,7 @@ class _Plugins_ControlUi:
     status: _Plugins_ControlUi_Status
 
 class _Plugins_Credentials_Inspect(Method):
-    def __call__(self, *, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
+    def __call__(self, *, plugin_id: str, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
         """plugins.credentials.inspect (operator.admin, since 2026.9)."""
 
 class _Plugins_Credentials:
@@ -6121,7 +6121,7 @@ class _Sessions_Fork(Method):
         """sessions.fork (operator.write, since <=2026.7)."""
 
 class _Sessions_Get(Method):
-    def __call__(self, *, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
+    def __call__(self, *, key: str, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
         """sessions.get (operator.read, since <=2026.7)."""
 
 class _Sessions_Github_Confirm(Method):
@@ -6300,11 +6300,11 @@ class _Sessions_Title:
     prepare: _Sessions_Title_Prepare
 
 class _Sessions_Usage_Logs(Method):
-    def __call__(self, *, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
+    def __call__(self, *, key: str, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
         """sessions.usage.logs (operator.read, since <=2026.7)."""
 
 class _Sessions_Usage_Timeseries(Method):
-    def __call__(self, *, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
+    def __call__(self, *, key: str, timeout: float | Unset | None = ..., final: bool = ..., validate: bool = ..., **params: Any) -> Any:
         """sessions.usage.timeseries (operator.read, since <=2026.7)."""
 
 class _Sessions_Usage(Method):

@@ -97,8 +97,8 @@ def test_an_odd_name_goes_the_tables_way(fake: Fake, rpc: Any) -> None:
 
 
 def test_what_has_no_definition_takes_anything(fake: Fake, rpc: Any) -> None:
-    rpc.sessions.get(key="main", some_thing=1)
-    assert fake.sent[0][1] == {"key": "main", "someThing": 1}
+    rpc.memory.search(query="x", some_thing=1)
+    assert fake.sent[0][1] == {"query": "x", "someThing": 1}
 
 
 def test_a_method_that_is_a_namespace(fake: Fake, rpc: Any) -> None:
@@ -164,6 +164,7 @@ def test_a_scope_that_is_not_there(fake: Fake, rpc: Any) -> None:
         ((WRITE,), "operator.pairing", False),
         ((ADMIN,), "operator.approvals", True),
         ((), READ, False),
+        ((), "none", True),
     ],
 )
 def test_scopes_include_others(held: tuple[str, ...], needed: str, enough: bool) -> None:
@@ -263,7 +264,7 @@ def test_help_has_the_parameters(rpc: Any) -> None:
     signature = inspect.signature(rpc.chat.history)
     assert str(signature).startswith("(*, session_key: str, agent_id: str = ..., ")
     assert set(signature.parameters) >= {"timeout", "final", "validate"}
-    assert "params" in inspect.signature(rpc.sessions.get).parameters
+    assert "params" in inspect.signature(rpc.memory.search).parameters
     assert "gwsync makes the idempotency_key" in rpc.chat.send.__doc__
     assert "One of these is required: id; job_id." in rpc.cron.get.__doc__
 

@@ -16,7 +16,7 @@ import gwsync
 from gwsync.api import rpc_types
 from gwsync.api.rpc import Method, Namespace, Rpc, python_path
 from gwsync.api.rpc_names import OPTIONS, parameter_name, python_name, wire_name
-from gwsync.api.rpc_table import NODE, Info, release, table
+from gwsync.api.rpc_table import NODE, NONE, Info, release, table
 from gwsync.protocol.methods import SUBSCRIBES, UNADVERTISED, WANTS_IDEMPOTENCY_KEY
 from gwsync.protocol.reads import READS_ONLY
 
@@ -38,7 +38,7 @@ OF_PLUGINS = {  # advertised where the plugin is there; gwsync.request calls the
 }
 SCOPES = {
     *(f"operator.{one}" for one in ("read", "write", "admin", "approvals", "pairing")),
-    *("operator.questions", "operator.talk", NODE),
+    *("operator.questions", "operator.talk", NODE, NONE),
 }
 INFOS = [info for info in map(table().info, table().rows) if info is not None]
 
