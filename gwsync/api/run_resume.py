@@ -62,7 +62,8 @@ class Resume:
     def begin(self, now: float, relinked: bool) -> bool:
         """Something was missed, or may have been; whether the gateway is another one by now."""
         self.stop()
-        self._asking, self._tries, self.next_at = True, 0, now
+        # Mostly the next words come before that, with all that was said: nobody is asked then.
+        self._asking, self._tries, self.next_at = True, 0, now + limits.RUN_ASK_S
         self.restarted = self.restarted or (relinked and self._is_another())
         return self.restarted
 
