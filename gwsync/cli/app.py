@@ -19,6 +19,7 @@ from .gateway import gateway
 from .methods import methods
 from .options import Target
 from .pair import pair
+from .record import record
 from .sessions import sessions
 from .status import status
 from .watch import watch
@@ -100,6 +101,7 @@ COMMANDS = (
     gateway,
     methods,
     pair,
+    record,
     sessions,
     status,
     watch,

@@ -29,6 +29,7 @@ from .options import Options, Phase
 from .peer import Peer
 from .reception import Reception, announced
 from .records import GatewayRefusal, Received
+from .replay import Replay
 from .state import Boot, now_ms
 from .wire import Response, dumps, event_head
 
@@ -75,6 +76,7 @@ class Core:
         self.approvals = ApprovalDesk(self)
         self.boot = self._new_boot()
         self.custom: dict[str, methods.Method] = {}
+        self.script: Replay | None = None
         self.methods = methods.builtin(self)
         self.tools: dict[str, Callable[[Any], Any]] = {"sessions_list": self._sessions_tool}
 
@@ -144,7 +146,11 @@ class Core:
         self.total += 1
         if announced(admitted):
             self.boot.joined(peer.id, admitted, client)
-        return self.boot.hello(peer.id, admitted, sorted({*self.methods, *self.custom}))
+        hello = self.boot.hello(peer.id, admitted, sorted({*self.methods, *self.custom}))
+        if self.script is not None:
+            self.script.opened(self, peer)
+            hello = self.script.dress(hello)
+        return hello
 
     def peer_gone(self, peer: Peer) -> None:
         self.peers.discard(peer)
@@ -190,7 +196,11 @@ class Core:
             if call.peer.role_errors > MAX_ROLE_ERRORS:
                 call.peer.close(1008, "repeated unauthorized calls")
             return
-        name = call.received.method
+        name, params = call.received.method, call.received.params
+        script = self.script if name not in self.custom else None
+        if script and script.answers(self, call.peer, call.received.id, name, params):
+            call.executing()
+            return
         methods.carry_out(self.custom.get(name) or self.methods.get(name), call)
 
     def release(self, method: str | None) -> int:

@@ -8,6 +8,7 @@ method here may be called from any thread or greenlet.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from . import methods
 from .admission import Rules
 from .core import Core
 from .options import Options, Phase
+from .replay import Replay
 from .views import GatewayViews
 from .wire import dumps
 
@@ -61,6 +63,7 @@ class LocalGateway(GatewayViews):
             raise ValueError(f"auth must be 'token', 'password' or 'none', not {auth!r}")
         self.token = secrets.token_urlsafe(24) if token is None else token
         self.password = secrets.token_urlsafe(24) if password is None else password
+        self._script: Replay | None = None
         self._rules = Rules(auth, self.token, self.password, auto_pair)
         super().__init__(
             Options(
@@ -76,6 +79,22 @@ class LocalGateway(GatewayViews):
             )
         )
 
+    @classmethod
+    def replay(
+        cls, recording: str | os.PathLike[str], *, speed: float = 0.0, **options: Any
+    ) -> LocalGateway:
+        """A gateway that plays a recording of ``gwsync record`` back. Not started yet.
+
+        Whoever asks what was asked then (the same methods, each in its order) is answered
+        as then, and hears the events that came then; everything else is answered as by any
+        LocalGateway. ``speed``: 1 with the pauses of the recording, 2 twice as fast, 0
+        without any. ``options`` are those of LocalGateway. Raises ValueError for a file
+        that is no recording.
+        """
+        gateway = cls(**options)
+        gateway._script = Replay(recording, speed)
+        return gateway
+
     # -- life -------------------------------------------------------------------
     def start(self) -> LocalGateway:
         """Listen; returns when clients can connect. A second call does nothing."""
@@ -88,6 +107,7 @@ class LocalGateway(GatewayViews):
         self._core = Core(
             self._start_hub("gwsync-local-gateway"), self._options, self._rules, self._changed
         )
+        self._core.script = self._script
         try:
             self._on_hub(self._core.start)
         except BaseException:

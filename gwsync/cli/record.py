@@ -1,0 +1,53 @@
+"""``gwsync record``: a conversation in a file, for a bug report or a test."""
+
+from __future__ import annotations
+
+import click
+
+from ..api.recording import Recorder
+from ..connection import Connection
+from . import output
+from .call import parse_params
+from .options import Target, connect_limit, gateway_options
+
+
+@click.command(short_help="Record a conversation in a file, secrets masked.")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("method", required=False)
+@click.argument("params", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE ... | JSON | -]")
+@click.option(
+    "--for",
+    "seconds",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Stop by itself; with METHOD so long after its answer. Else Ctrl-C ends it.",
+)
+@gateway_options
+def record(
+    target: Target, file: str, method: str | None, params: tuple[str, ...], seconds: float | None
+) -> None:
+    """Record in FILE what the gateway and gwsync say to each other, one frame a line.
+
+    With METHOD, that is called first. Lost connections are made anew, in the same file.
+    Tokens, passwords and signatures are masked before anything is written; what people and
+    agents said is not. gwsync.testing.LocalGateway.replay(FILE) plays it back.
+
+    \b
+      gwsync record bug.jsonl --for 30
+      gwsync record chat.jsonl chat.send sessionKey=main message=hello --for 10
+    """
+    config = target.config()
+    fields = parse_params(params)
+    with Recorder(file) as recorder:
+        with Connection(config, dial=recorder.dial) as connection:
+            connection.connect(connect_limit(config.connect_timeout))
+            output.note(f"gwsync: recording in {file}" + ("" if seconds else "; Ctrl-C ends it"))
+            try:
+                if method is not None:
+                    output.value(connection.request(method, fields))
+                connection.wait(seconds)
+            except KeyboardInterrupt:
+                output.end_of_interrupt()
+        if recorder.error is not None:
+            raise output.OutputError(f"{file} cannot be written: {recorder.error.strerror}")
+        output.note(f"gwsync: {recorder.frames} frames in {file}; look at it before you send it")
