@@ -39,15 +39,17 @@ def record(
     config = target.config()
     fields = parse_params(params)
     with Recorder(file) as recorder:
-        with Connection(config, dial=recorder.dial) as connection:
-            connection.connect(connect_limit(config.connect_timeout))
-            output.note(f"gwsync: recording in {file}" + ("" if seconds else "; Ctrl-C ends it"))
-            try:
+        try:
+            with Connection(config, dial=recorder.dial) as connection:
+                connection.connect(connect_limit(config.connect_timeout))
+                ends = "" if seconds is not None else "; Ctrl-C ends it"
+                output.note(f"gwsync: recording in {file}{ends}")
                 if method is not None:
                     output.value(connection.request(method, fields))
                 connection.wait(seconds)
-            except KeyboardInterrupt:
-                output.end_of_interrupt()
-        if recorder.error is not None:
-            raise output.OutputError(f"{file} cannot be written: {recorder.error.strerror}")
-        output.note(f"gwsync: {recorder.frames} frames in {file}; look at it before you send it")
+        finally:
+            if recorder.error is None:
+                count = recorder.frames
+                output.note(f"gwsync: {count} frames in {file}; look at it before you send it")
+    if recorder.error is not None:
+        raise output.OutputError(f"{file} cannot be written: {recorder.error.strerror}")

@@ -114,7 +114,11 @@ class Replay:
     def _send(core: Core, peer: Peer, way: str, frame: Row, request_id: str) -> None:
         if way == "close":
             code = int(frame.get("code") or 1006)
-            peer.abort() if code in (1005, 1006) else peer.close(code, frame.get("reason") or "")
+            if code in (1005, 1006):
+                peer.outbox.drained.wait()  # nor by a reset: it would overtake what was said
+                peer.finish()
+            else:
+                peer.close(code, frame.get("reason") or "")
         elif frame.get("type") == "res":
             peer.send_json({**frame, "id": request_id})
         elif frame.get("event") != "tick":  # this gateway has its own
