@@ -79,7 +79,7 @@ if not pid:
     seen.clear(), others.clear()
     gwsync.connect()
     explicit.connect()
-    gwsync.request("send")
+    gwsync.request("demo.push")
     while "demo" not in seen:
         time.sleep(0.005)
     print(seen, others, flush=True)
@@ -89,7 +89,7 @@ while "demo" not in seen:  # the parent hears it as well
     time.sleep(0.005)
 print(gwsync.request("health")["ok"])
 """
-    bench.gateway.on_method("send", lambda params: bench.gateway.push("demo", 1) and None)
+    bench.gateway.on_method("demo.push", lambda params: bench.gateway.push("demo", 1) and None)
     lines = clean(bench, patch + source, flags=IGNORE)
     assert lines == ["['state', 'snapshot', 'demo'] []", "True"]
 

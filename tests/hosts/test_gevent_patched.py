@@ -88,7 +88,7 @@ def callback(push):
 from gevent.event import Event
 done = Event()
 gwsync.subscribe(callback, "demo", replay=False)
-gwsync.request("send", {"count": 3})
+gwsync.request("demo.push", {"count": 3})
 assert done.wait(5)
 """
 
@@ -96,7 +96,7 @@ assert done.wait(5)
         for n in range(params["count"]):
             bench.gateway.push("demo", n)
 
-    bench.gateway.on_method("send", send)
+    bench.gateway.on_method("demo.push", send)
     lines = clean(bench, PATCH + source)
     assert "{(True, True)}" in lines
 
@@ -173,12 +173,12 @@ pool = ThreadPool(1)
 pool.apply(lambda: gwsync.subscribe(lambda push: seen.append(push.name), "demo", replay=False))
 pool.kill()
 del pool
-gwsync.request("send")
+gwsync.request("demo.push")
 while "demo" not in seen:
     gevent.sleep(0.01)
 print(seen)
 """
-    bench.gateway.on_method("send", lambda params: bench.gateway.push("demo", 1) and None)
+    bench.gateway.on_method("demo.push", lambda params: bench.gateway.push("demo", 1) and None)
     assert clean(bench, PATCH + source) == ["['state', 'snapshot', 'demo']"]
 
 

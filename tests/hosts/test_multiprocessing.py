@@ -79,7 +79,7 @@ def worker(tasks, results):
     for line in tasks:
         answer = gwsync.request("echo", {"task": line.strip()})["task"]
         with gwsync.pushes("demo") as pushes:  # every worker hears the gateway for itself
-            gwsync.request("send")
+            gwsync.request("demo.push")
             while next(pushes).name != "demo":
                 pass
         print(answer, gwsync.hello().conn_id, file=results, flush=True)
@@ -124,6 +124,6 @@ for task in range(6):
 print([end(one) for one in workers], len(connections), gwsync.hello().conn_id in connections)
 print("demo" in seen, gwsync.request("health")["ok"], gwsync.status().reconnects)
 """
-    bench.gateway.on_method("send", lambda params: bench.gateway.push("demo", 1) and None)
+    bench.gateway.on_method("demo.push", lambda params: bench.gateway.push("demo", 1) and None)
     lines = clean(bench, patch + source, flags=IGNORE, timeout=60)
     assert lines == ["[0, 0] 3 False", "True True 0"]
