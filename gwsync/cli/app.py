@@ -12,10 +12,12 @@ from . import errors, output
 from .approvals import approvals
 from .call import call
 from .chat import chat
+from .completion import completion
 from .demo import demo
 from .doctor import doctor
 from .fingerprint import fingerprint
 from .gateway import gateway
+from .logs import logs
 from .methods import methods
 from .options import Target
 from .pair import pair
@@ -78,6 +80,7 @@ def app(ctx: click.Context) -> None:
       gwsync watch chat agent           events, as they arrive
       gwsync sessions                   its sessions, --watch: as they change
       gwsync approvals                  what agents wait for you to allow
+      gwsync logs --follow              its log, as it grows
       gwsync pair                       have this machine let in
       gwsync methods sessions           what can be called, and with what
 
@@ -95,10 +98,12 @@ COMMANDS = (
     approvals,
     call,
     chat,
+    completion,
     demo,
     doctor,
     fingerprint,
     gateway,
+    logs,
     methods,
     pair,
     record,

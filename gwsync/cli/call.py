@@ -11,11 +11,12 @@ import click
 
 from ..errors import ConfigError
 from . import output
+from .completion import method_names
 from .options import Target, gateway_options
 
 
 @click.command(short_help="Call a gateway method and print its answer as JSON.")
-@click.argument("method")
+@click.argument("method", shell_complete=method_names)
 @click.argument("params", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE ... | JSON | -]")
 @gateway_options
 def call(target: Target, method: str, params: tuple[str, ...]) -> None:

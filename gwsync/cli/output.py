@@ -48,6 +48,11 @@ def shown(text: str) -> str:
     return fit(text, terminal_width()) if on_terminal() else text
 
 
+def plain(text: str) -> str:
+    """``text`` as this stdout can take it, whole: for programs that read it."""
+    return safe(text)
+
+
 # -- writing ------------------------------------------------------------------------------
 def on_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
@@ -68,8 +73,12 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 def line(text: str = "") -> None:
     """One line (or several) on stdout. Raises BrokenPipeError and OutputError."""
+    _stdout(f"{text}\n")
+
+
+def _stdout(text: str) -> None:
     try:
-        _write(sys.stdout, f"{text}\n")
+        _write(sys.stdout, text)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -109,6 +118,31 @@ def progress(text: str) -> None:
     """Write over the last line of a terminal's stderr; an empty text takes it away."""
     with contextlib.suppress(OSError):
         _write(sys.stderr, f"\r\x1b[K{fit(safe(text), terminal_width() - 1)}")
+
+
+class Screen:
+    """Lines at the end of a terminal that are drawn over. Without one, they are written below."""
+
+    def __init__(self) -> None:
+        self.live = on_terminal() and os.environ.get("TERM", "") != "dumb"
+        self.unicode = _speaks_unicode(sys.stdout)
+        self._lines = 0
+
+    @property
+    def height(self) -> int:
+        return max(shutil.get_terminal_size().lines - 1, 4) if self.live else 50
+
+    @property
+    def width(self) -> int:
+        return terminal_width() - 1 if self.live else WIDTH
+
+    def draw(self, lines: list[str]) -> None:
+        up = f"\x1b[{self._lines}A\r" if self.live and self._lines else ""
+        erase = "\x1b[K" if self.live else ""
+        rest = "\x1b[J" if self.live else ""
+        body = "".join(f"{text}{erase}\n" for text in lines)
+        _stdout(f"{up}{body}{rest}")
+        self._lines = len(lines)
 
 
 def error(message: str, hint: str = "") -> None:

@@ -8,12 +8,13 @@ from ..api.recording import Recorder
 from ..connection import Connection
 from . import output
 from .call import parse_params
+from .completion import method_names
 from .options import Target, connect_limit, gateway_options
 
 
 @click.command(short_help="Record a conversation in a file, secrets masked.")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.argument("method", required=False)
+@click.argument("method", required=False, shell_complete=method_names)
 @click.argument("params", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE ... | JSON | -]")
 @click.option(
     "--for",

@@ -14,6 +14,7 @@ from ..errors import ProtocolError
 from ..values import Dropped, Event, Hello, Push, SeqGap, Snapshot
 from . import output
 from .options import Target, gateway_options
+from .plot import show_rates
 
 
 @click.command(short_help="Print the gateway's events as they arrive.")
@@ -22,8 +23,11 @@ from .options import Target, gateway_options
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="Stop after N events of the gateway."
 )
+@click.option("--plot", is_flag=True, help="How many a second, as a live chart.")
 @gateway_options
-def watch(target: Target, events: tuple[str, ...], as_json: bool, count: int | None) -> None:
+def watch(
+    target: Target, events: tuple[str, ...], as_json: bool, count: int | None, plot: bool
+) -> None:
     """Print the gateway's events as they arrive: all of them, or those named.
 
     A line says in words what came; --json gives all of it.
@@ -36,9 +40,15 @@ def watch(target: Target, events: tuple[str, ...], as_json: bool, count: int | N
       gwsync watch chat agent
       gwsync watch --json chat | jq .payload.state
       gwsync watch --count 1 health
+      gwsync watch --plot
     """
+    if plot and as_json:
+        raise click.UsageError("--plot and --json exclude each other")
     with target.connected() as (connection, hello):
         _warn_of_unknown(events, hello)
+        if plot:
+            show_rates(connection, events, count)
+            return
         if output.on_terminal():
             output.note(f"gwsync: connected to gateway {hello.server_version}; Ctrl-C ends this")
         seen = 0

@@ -25,6 +25,7 @@ from .chat import Chat
 from .desk import SessionDesk
 from .devices import Devices
 from .door import Door
+from .log import Log
 from .options import Options, Phase
 from .peer import Peer
 from .reception import Reception, announced
@@ -74,6 +75,7 @@ class Core:
         self.chat = Chat(self)
         self.desk = SessionDesk(self)
         self.approvals = ApprovalDesk(self)
+        self.log = Log()
         self.boot = self._new_boot()
         self.custom: dict[str, methods.Method] = {}
         self.script: Replay | None = None

@@ -169,6 +169,14 @@ class LocalGateway(GatewayViews):
         """Send a health event now, with the next health version."""
         self._on_hub(self._need().push_health)
 
+    def log(self, message: str, *, level: str = "INFO") -> None:
+        """Write a line to the log that ``logs.tail`` reads."""
+        self._on_hub(self._need().log.write, message, level)
+
+    def rotate_log(self) -> None:
+        """Begin the log anew: readers are told so."""
+        self._on_hub(self._need().log.rotate)
+
     # -- ends of connections ----------------------------------------------------
     def drop(self) -> int:
         """Reset every connection at once (RST, no close frame); how many those were."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..runtime.dispatch import run_native
 from . import schema
 from .calls import Call
+from .log import LOGS_TAIL
 from .records import GatewayRefusal
 from .scopes import ADMIN, METHOD_SCOPES, READ, allows, missing_scope
 
@@ -101,6 +102,7 @@ def builtin(core: Core) -> dict[str, Method]:
         "status": plain("status", lambda call: boot.status()),
         "system-presence": plain("system-presence", lambda call: boot.presence()),
         "gateway.identity.get": plain("gateway.identity.get", lambda call: own_id),
+        "logs.tail": plain("logs.tail", core.log.tail, LOGS_TAIL),
         "last-heartbeat": plain("last-heartbeat", lambda call: None),
         **{
             name: Method(METHOD_SCOPES[name], *how)

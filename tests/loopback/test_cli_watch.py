@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,3 +167,35 @@ def test_lines_fit_the_terminal(gateway: LocalGateway, env: dict[str, str]) -> N
     for line in lines:
         assert line.endswith("...")
         assert 58 <= cells(line) <= 60
+
+
+def test_rates_as_a_chart_without_a_terminal(gateway: LocalGateway, env: dict[str, str]) -> None:
+    with Running(["watch", "--plot", "--count", "5", "cron", "chat"], env) as running:
+        eventually(lambda: gateway.connections_open == 1, "connected")
+        for number in range(5):
+            gateway.push("cron", {"n": number})
+        assert running.line().split()[:2] == ["EVENT", "PER"]
+        assert running.line("cron").split()[2] == "5"
+        assert running.end() == (0, "")
+
+
+def test_rates_as_a_chart_on_a_terminal(gateway: LocalGateway, env: dict[str, str]) -> None:
+    pushing = threading.Thread(target=_push_some, args=(gateway,), daemon=True)
+    pushing.start()
+    command = ["watch", "--plot", "--count", "3", "cron"]
+    code, seen = run_on_terminal(*command, env={**env, "TERM": "xterm"}, columns=80)
+    pushing.join(LIMIT_S)
+    assert code == 0
+    shown = re.sub("\x1b\\[[0-9]*[AKJ]", "", seen)
+    assert "EVENT" in shown
+    assert max(cells(line.strip("\r")) for line in shown.splitlines()) < 80
+
+
+def _push_some(gateway: LocalGateway) -> None:
+    gateway.wait_connections(open=1, timeout=LIMIT_S)
+    for number in range(3):
+        gateway.push("cron", {"n": number})
+
+
+def test_a_chart_is_no_json(env: dict[str, str]) -> None:
+    assert run("watch", "--plot", "--json", env=env).returncode == 2
