@@ -20,7 +20,7 @@ from ..values import Binary, Event, Push, decode_json
 from .frames import Response, Unknown, decode, encode_request
 from .handshake import Accepted, Handshake
 from .liveness import Liveness, Verdict
-from .methods import SUBSCRIPTION_METHODS
+from .methods import SUBSCRIPTION_METHODS, takes_traceparent
 from .pending import Call, Pending
 from .refusals import handshake_error, is_busy, printable, request_error, seconds
 from .sequence import Order, Sequence
@@ -77,6 +77,7 @@ class Conversation:
         self._liveness: Liveness | None = None
         self._pending = Pending()
         self.snapshot: SnapshotKeeper | None = None  # from hello-ok on
+        self._traces = False
         self._sequence = Sequence()
         self._early: list[Event] = []
         self._invalid_at: deque[float] = deque()
@@ -150,7 +151,8 @@ class Conversation:
             raise RuntimeError(f"a call in state {self.state.name}")
         call.sent_at = now
         call.first_sent_at = min(call.first_sent_at, now)
-        return encode_request(self._pending.add(call), call.method, call.params)
+        trace = call.traceparent if self._traces else ""
+        return encode_request(self._pending.add(call), call.method, call.params, trace)
 
     def forget(self, call: Call, now: float) -> None:
         """The caller gave up; an answer that still comes is counted and ignored."""
@@ -209,6 +211,7 @@ class Conversation:
         self.state = State.OPEN
         self._liveness = Liveness(now, accepted.tick_s, self._ping_interval_s, self._ping_timeout_s)
         self._methods = accepted.hello.methods
+        self._traces = takes_traceparent(accepted.hello.server_version)
         self.snapshot = SnapshotKeeper(accepted.hello)
         step.accepted = accepted
         early, self._early = self._early, []

@@ -96,12 +96,14 @@ def encode_value(value: Any, what: str = "params") -> bytes:
     return _encode(value)
 
 
-def encode_request(id: str, method: str, params: bytes) -> bytes:
+def encode_request(id: str, method: str, params: bytes, traceparent: str = "") -> bytes:
     """A request frame; ``params`` is JSON already (see :func:`encode_value`)."""
-    return b'{"type":"req","id":"%s","method":%s,"params":%s}' % (
+    trace = b',"traceparent":' + _encode(traceparent) if traceparent else b""
+    return b'{"type":"req","id":"%s","method":%s,"params":%s%s}' % (
         id.encode(),
         _encode(method),
         params,
+        trace,
     )
 
 

@@ -84,3 +84,15 @@ UNADVERTISED = frozenset(
         "web.login.wait",
     }
 )
+
+
+def takes_traceparent(version: str) -> bool:
+    """Whether a gateway of that release takes ``traceparent`` on requests.
+
+    2026.7.1 and older refuse such a request as a whole, 2026.9.6 takes it; of those between
+    nobody knows. Source: tests/real, release by release.
+    """
+    year, _, rest = version.partition(".")
+    month = rest.partition(".")[0]
+    known = year.isascii() and month.isascii() and year.isdecimal() and month.isdecimal()
+    return known and (int(year[:9]), int(month[:9])) >= (2026, 9)

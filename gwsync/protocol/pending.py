@@ -56,6 +56,7 @@ class Call:
         "refusal",
         "refusals",
         "sent_at",
+        "traceparent",
     )
 
     def __init__(
@@ -66,10 +67,12 @@ class Call:
         final: bool = False,
         reads: bool = False,
         keyed: bool = False,
+        traceparent: str = "",
         done: Callable[[], None] = lambda: None,
     ) -> None:
         self.method = method
         self.params = params
+        self.traceparent = traceparent  # W3C's, for gateways that take it
         self.final = final
         self.reads = reads
         self.keyed = keyed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from ..values import Hello
 from .supervisor import Supervisor
 from .waiting import Demand
 
-_ENVELOPE_BYTES = 64  # type, id and field names around method and params
+_ENVELOPE_BYTES = 136  # type, id, traceparent and field names around method and params
 
 
 def pair(item: Any) -> tuple[Any, Any]:
@@ -70,7 +71,31 @@ def prepare(
             limit=max_payload,
         )
     keyed = fields.get("idempotencyKey") is not None
-    return Call(method, encoded, final=final, reads=reads, keyed=keyed, done=done)
+    return Call(
+        method,
+        encoded,
+        final=final,
+        reads=reads,
+        keyed=keyed,
+        traceparent=current_trace(),
+        done=done,
+    )
+
+
+def current_trace() -> str:
+    """The caller's OpenTelemetry span as W3C's ``traceparent``; empty if there is none.
+
+    Nothing is imported for it: a program that traces has imported OpenTelemetry itself.
+    """
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return ""
+    try:
+        span = trace.get_current_span().get_span_context()
+        flags = int(span.trace_flags)
+        return f"00-{span.trace_id:032x}-{span.span_id:016x}-{flags:02x}" if span.is_valid else ""
+    except Exception:  # a tracer of somebody's own: no call may fail for it
+        return ""
 
 
 def perform(

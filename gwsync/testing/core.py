@@ -183,6 +183,7 @@ class Core:
             key if isinstance(key, str) else None,
             peer.scopes,
             time.monotonic(),
+            frame.get("traceparent"),
         )
         self.ledger.append(received)
         call = Call(peer, received, self.holds, self.executed)

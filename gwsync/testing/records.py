@@ -18,6 +18,7 @@ class Received:
     idempotency_key: str | None
     scopes: tuple[str, ...]
     at: float  # seconds, time.monotonic()
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,11 @@ from gwsync.testing import LocalGateway
 ROOT = Path(__file__).parents[2]
 # the tests among them run in test_pytest_plugin.py
 EXAMPLES = sorted(set(ROOT.glob("examples/*.py")) - set(ROOT.glob("examples/test_*.py")))
-ARGUMENTS = {"wsgi_service": ("--once",), "session_board": ("--once",)}
+ARGUMENTS = {
+    "wsgi_service": ("--once",),
+    "session_board": ("--once",),
+    "flask_service": ("--once",),
+}
 DOCTEST = """
 import doctest, sys
 sys.exit(doctest.testfile(sys.argv[1], module_relative=False, globs={"state_dir": sys.argv[2]})[0])

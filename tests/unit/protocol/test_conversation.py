@@ -397,6 +397,13 @@ def test_a_call_is_sent_as_a_request_frame() -> None:
     assert sent.id == "2"
 
 
+@pytest.mark.parametrize(("version", "told"), [("2026.9.6", True), ("2026.7.1", False)])
+def test_a_trace_goes_to_gateways_that_take_it(version: str, told: bool) -> None:
+    talk = opened(server={"version": version})
+    frame = json.loads(talk.call(Call("health", b"{}", traceparent="00-1-2-01"), START))
+    assert frame.get("traceparent") == ("00-1-2-01" if told else None)
+
+
 @pytest.mark.parametrize("begin", [scene.new, scene.asked])
 def test_a_call_before_the_link_is_open_is_a_bug_of_ours(begin: Any) -> None:
     with pytest.raises(RuntimeError, match="a call in state"):

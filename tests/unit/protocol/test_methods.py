@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gwsync.protocol.methods import SUBSCRIBES, UNADVERTISED, WANTS_IDEMPOTENCY_KEY
+from gwsync.protocol.methods import (
+    SUBSCRIBES,
+    UNADVERTISED,
+    WANTS_IDEMPOTENCY_KEY,
+    takes_traceparent,
+)
 from gwsync.protocol.reads import READS_ONLY
 
 ADVERTISED = json.loads(Path(__file__).with_name("advertised.json").read_text())
@@ -104,3 +109,23 @@ def test_what_ends_a_subscription_is_known_and_another_method() -> None:
     assert ends == {one for one in KNOWN | EARLIER if one.endswith(".unsubscribe")} - {
         "push.web.unsubscribe"
     }
+
+
+@pytest.mark.parametrize(
+    ("version", "takes"),
+    [
+        ("2026.9.6", True),
+        ("2026.10", True),
+        ("2027.1.1", True),
+        ("2026.7.1", False),
+        ("2026.8.3", False),
+        ("dev", False),
+        ("", False),
+        ("2026", False),
+        ("2026.x", False),
+        ("٢٠٢٧.1", False),
+        ("9" * 5000 + ".1", True),
+    ],
+)
+def test_traceparent_goes_to_releases_that_are_known_to_take_it(version: str, takes: bool) -> None:
+    assert takes_traceparent(version) is takes
