@@ -157,4 +157,4 @@ def _explanation(pairing: PairingRequired) -> list[str]:
             f"    gwsync call device.pair.approve requestId={pairing.request_id}",
             "",
         ]
-    return [output.shown(line) for line in text]
+    return [output.plain(line) for line in text]  # whole: commands are copied from here

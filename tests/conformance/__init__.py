@@ -4,5 +4,9 @@ import pytest
 
 # Their assertions are the real ones, though no test modules: show what they compared.
 pytest.register_assert_rewrite(
-    "conformance.approvals", "conformance.cases", "conformance.credentials", "conformance.sessions"
+    "conformance.approvals",
+    "conformance.cases",
+    "conformance.credentials",
+    "conformance.services",
+    "conformance.sessions",
 )

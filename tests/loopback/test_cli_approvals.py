@@ -172,6 +172,17 @@ def test_pair_shows_the_command_and_waits(tmp_path: Path) -> None:
         )
 
 
+def test_the_commands_are_whole_on_a_narrow_terminal(tmp_path: Path) -> None:
+    with LocalGateway(auto_pair=False) as gateway:
+        env = environment(gateway, tmp_path)
+        _, seen = run_on_terminal("pair", "--wait", "0", env=env, columns=60)
+        (request,) = {shake.params["device"]["id"] for shake in gateway.handshakes}
+    assert request[:16] in seen
+    commands = [line.split() for line in seen.splitlines() if line.startswith("    ")]
+    (approve,) = [words[-1] for words in commands if words[0] == "openclaw"]
+    assert f"requestId={approve}" in seen
+
+
 def test_pair_asks_for_more_scopes(tmp_path: Path) -> None:
     with LocalGateway(auto_pair=False) as gateway:
         env = environment(gateway, tmp_path)

@@ -14,6 +14,7 @@ from conformance.cases import *  # noqa: F403
 from conformance.credentials import *  # noqa: F403
 from conformance.fixtures import *  # noqa: F403
 from conformance.local import LocalTarget
+from conformance.services import *  # noqa: F403
 from conformance.sessions import *  # noqa: F403
 from gwsync.testing import LocalGateway
 

@@ -5,5 +5,6 @@ from __future__ import annotations
 from conformance.approvals import *  # noqa: F403
 from conformance.cases import *  # noqa: F403
 from conformance.fixtures import *  # noqa: F403
+from conformance.services import *  # noqa: F403
 from conformance.sessions import *  # noqa: F403
 from real.install import RELEASES as RELEASES
