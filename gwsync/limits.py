@@ -64,6 +64,8 @@ RUN_TEXT_TRIES = 6  # for the text of a run that has just ended to be in its his
 RUN_RESEND_S = 1.0  # before a message that a restarting gateway refused is sent again
 RUN_RESENDS = 60  # of those; a restart waits for runs that are under way
 RUN_SHARED_S = 0.02  # how often a second thread looks at a run that the first one drives
+SHOW_EVERY_S = 0.1  # how often a notebook is shown the words of a run
+SHOW_CHARS_S = 1_000_000  # of them, at most so many a second: all are sent each time
 PROGRESS_EVERY_S = 0.05  # how often the progress of a large message is told
 
 # -- plain HTTP -----------------------------------------------------------------

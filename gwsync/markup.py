@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .values import Hello, Status, SubscriptionStatus, Trace
 
 
+_LEFT = 'style="text-align:left"'
+
+
 def _text(value: object) -> str:
     from html import escape
 
@@ -21,13 +24,16 @@ def _text(value: object) -> str:
     return escape(shown)
 
 
-def table(title: str, rows: Iterable[tuple[object, ...]]) -> str:
-    """Rows of cells, the first of each a heading."""
+def table(title: str, rows: Iterable[tuple[object, ...]], head: Iterable[str] = ()) -> str:
+    """Rows of cells, the first of each a heading. JupyterLab's own would be flush right."""
+    names = "".join(f"<th {_LEFT}>{_text(name)}</th>" for name in head)
     body = "".join(
-        f"<tr><th>{_text(first)}</th>{''.join(f'<td>{_text(cell)}</td>' for cell in rest)}</tr>"
+        f"<tr><th {_LEFT}>{_text(first)}</th>"
+        f"{''.join(f'<td {_LEFT}>{_text(cell)}</td>' for cell in rest)}</tr>"
         for first, *rest in rows
     )
-    return f"<table><caption>{_text(title)}</caption>{body}</table>"
+    top = f"<caption {_LEFT}>{_text(title)}</caption>"
+    return f"<table>{top}{f'<thead><tr>{names}</tr></thead>' if names else ''}{body}</table>"
 
 
 def trace(trace: Trace) -> str:
@@ -36,7 +42,8 @@ def trace(trace: Trace) -> str:
         (one.stage, "ok" if one.ok else "FAILED", f"{one.elapsed_s * 1000:.1f} ms", one.detail)
         for one in trace.stages
     )
-    return table(f"{trace.url}, {trace.elapsed_s * 1000:.1f} ms", rows) + waterfall.svg(trace)
+    shown = table(f"{trace.url}, {trace.elapsed_s * 1000:.1f} ms", rows)
+    return shown + waterfall.svg(trace, paper=False)
 
 
 def hello(hello: Hello) -> str:
@@ -74,13 +81,21 @@ def status(status: Status) -> str:
     return html + (trace(status.trace) if status.trace is not None else "")
 
 
-def run(session: str, word: str, said: str, rows: Iterable[tuple[object, ...]]) -> str:
-    """What a run has said by now, and the little that is known about it."""
+def run(said: str, line: Iterable[str], failed: bool) -> str:
+    """What a run has said by now, and under it a line about it."""
     from html import escape
 
-    shown = "".join(ch if ch.isprintable() or ch == "\n" else repr(ch)[1:-1] for ch in said)
-    text = f'<div style="white-space: pre-wrap">{escape(shown)}</div>'
-    return text + table(f"{session}: {word}", rows)
+    colour = "color:var(--jp-error-color1,#c8372d)" if failed else "opacity:.65"
+    about = " \u00b7 ".join(map(_text, line))
+    return (
+        f'<div style="white-space:pre-wrap">{escape(visible(said))}</div>'
+        f'<div style="{colour};font-size:85%;margin-top:.3em">{about}</div>'
+    )
+
+
+def visible(said: str) -> str:
+    """Words of many lines, in which nothing but the ends of lines controls anything."""
+    return "".join(ch if ch.isprintable() or ch in "\n\t" else repr(ch)[1:-1] for ch in said)
 
 
 def _subscription(one: SubscriptionStatus) -> str:

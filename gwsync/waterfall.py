@@ -50,22 +50,27 @@ def title(trace: Trace) -> str:
     return _plain(f"{trace.url}, {trace.elapsed_s * 1000:.1f} ms", DETAIL_CHARS)
 
 
-def svg(trace: Trace) -> str:
-    """The picture as one SVG element, in the browser's own fonts."""
+def svg(trace: Trace, *, paper: bool = True) -> str:
+    """The picture as one SVG element, in the browser's own fonts.
+
+    ``paper``: dark on white, as a file has to be; else in the colour of the page around it.
+    """
     from html import escape
 
+    ink = INK if paper else "currentColor"
+    back = f'<rect width="{WIDTH}" height="{height(trace)}" fill="#ffffff"/>' if paper else ""
     tall = height(trace)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{tall}" '
         f'viewBox="0 0 {WIDTH} {tall}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{tall}" fill="#ffffff"/>',
-        f'<text x="8" y="20" fill="{INK}">{escape(title(trace))}</text>',
+        back,
+        f'<text x="8" y="20" fill="{ink}">{escape(title(trace))}</text>',
         f'<line x1="{LEFT}" y1="{TOP - 8}" x2="{LEFT}" y2="{tall - 8}" stroke="{FAINT}"/>',
     ]
     for bar, one in zip(bars(trace), trace.stages, strict=True):
         parts.append(
             f"<g><title>{escape(_plain(f'{one.stage}: {one.detail}', 200))}</title>"
-            f'<text x="8" y="{bar.y + 12:.0f}" fill="{INK}">{escape(bar.label)}</text>'
+            f'<text x="8" y="{bar.y + 12:.0f}" fill="{ink}">{escape(bar.label)}</text>'
             f'<rect x="{bar.x:.1f}" y="{bar.y:.0f}" width="{bar.width:.1f}" height="16" '
             f'fill="{bar.colour}"/>'
             f'<text x="{bar.x + bar.width + 6:.1f}" y="{bar.y + 12:.0f}" fill="{FAINT}">'

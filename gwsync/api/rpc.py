@@ -142,6 +142,11 @@ class Namespace:
         names = ", ".join(sorted(table().members.get(self._path, ())))
         return f"<{self._python_path()}: {names}>"
 
+    def _repr_html_(self) -> str:
+        from .rpc_show import namespace
+
+        return namespace(self._python_path(), self._path)
+
 
 class Method(Namespace):
     """One gateway method; call it with its parameters by their names.
@@ -191,6 +196,11 @@ class Method(Namespace):
             parameters.append(inspect.Parameter("params", inspect.Parameter.VAR_KEYWORD))
         returns = _Annotation(info.returns or "Any")
         return inspect.Signature(parameters, return_annotation=returns)
+
+    def _repr_html_(self) -> str:
+        from .rpc_show import method
+
+        return method(self._python_path(), self._info)
 
     def __repr__(self) -> str:
         names = ", ".join(self._info.parameters)

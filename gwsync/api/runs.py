@@ -193,25 +193,33 @@ class Run:
         return f"<gwsync.Run {self.run_id} in {self.session}: {self._word()}>"
 
     def _repr_html_(self) -> str:
-        return markup.run(self.session, self._word(), self.so_far, self._said_of_it())
+        return markup.run(self.so_far, self._state_line(), self._failed() is not None)
+
+    def _ipython_display_(self) -> None:
+        from .run_display import show  # IPython is there already: it called this
+
+        show(self)
+
+    def _state_line(self) -> tuple[str, ...]:
+        """Where it is and how it is, for whoever shows it; no part is empty."""
+        tokens = (self.usage or {}).get("outputTokens")
+        used = (f"{tokens} tokens",) if isinstance(tokens, int) else ()
+        return (self.session, self._word(), *used, f"run {self.run_id}")
+
+    def _failed(self) -> GatewayError | None:
+        return self._failure or self._state.error
 
     def _word(self) -> str:
-        error = self._failure or self._state.error
+        error = self._failed()
         if error is not None:
             return f"failed: {error.message}"
         if self._state.result is None:
             return "under way"
         return "aborted" if self.aborted else "ended"
 
-    def _said_of_it(self) -> list[tuple[str, object]]:
-        rows: list[tuple[str, object]] = [("run", self.run_id)]
-        used = self.usage or {}
-        rows += [(str(k), v) for k, v in used.items() if isinstance(v, (int, float))]
-        return rows
-
     # -- driving it ------------------------------------------------------------------------
     def _raise(self) -> None:
-        error = self._failure or self._state.error
+        error = self._failed()
         if error is not None:
             raise error.copy()
 
@@ -220,17 +228,17 @@ class Run:
             self._failure = error
         self.close()
 
-    def _advance(self) -> None:
-        """Take in what there is; wait for more if there is nothing."""
+    def _advance(self, until: float | None = None) -> None:
+        """Take in what there is; wait for more, until ``until``, if there is nothing."""
         if not self._driven.acquire(False):
             make_waiter().wait(limits.RUN_SHARED_S)  # another thread does, and both shall see it
             return
         try:
-            self._drive()
+            self._drive(until)
         finally:
             self._driven.release()
 
-    def _drive(self) -> None:
+    def _drive(self, until: float | None) -> None:
         pushes = deque(self._queue.take())
         known, idle = len(self._log), not pushes
         try:
@@ -248,7 +256,7 @@ class Run:
         if self.ended:
             self.close()
         elif idle and len(self._log) == known:
-            self._wait()
+            self._wait(until)
 
     def _take(self, push: Push) -> None:
         if type(push) is Event:
@@ -305,7 +313,7 @@ class Run:
             state.text.stale = True
             self._resume.begin(time.monotonic(), relinked=False)
 
-    def _wait(self) -> None:
+    def _wait(self, until: float | None) -> None:
         queue, now = self._queue, time.monotonic()
         if queue.ended or queue.closed:
             error = queue.error or ConnectionClosed("the connection was closed", outcome="maybe")
@@ -315,7 +323,7 @@ class Run:
             self._deadline = None
             self._too_late()
             return
-        wake = [at for at in (self._deadline, self._resume.next_at) if at is not None]
+        wake = [at for at in (self._deadline, self._resume.next_at, until) if at is not None]
         queue.wait(min(wake, default=None))
 
     def _too_late(self) -> None:

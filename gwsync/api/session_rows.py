@@ -67,7 +67,7 @@ class SessionList(list[SessionRow]):
         rows = [
             (row.name, state_of(row), row.model, row.total_tokens or "", row.title) for row in self
         ]
-        return markup.table(f"{len(self)} of {self.total or len(self)} sessions", [head, *rows])
+        return markup.table(f"{len(self)} of {self.total or len(self)} sessions", rows, head)
 
 
 @dataclass(frozen=True)

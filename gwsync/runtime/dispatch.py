@@ -9,7 +9,9 @@ lanes are independent of each other.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
+import sys
 from _queue import Empty, SimpleQueue  # the C one: queue.SimpleQueue may be patched
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -139,6 +141,17 @@ def _nothing() -> None:
 def runner_here() -> Runner:
     """How jobs of a subscription made right here, right now, are to be run."""
     return HubRunner() if is_patched() else NativeRunner()
+
+
+def cell_here() -> contextvars.Context | None:
+    """In a notebook, the context of the cell that runs: callbacks subscribed here run in it.
+
+    By a context variable the kernel knows which cell gets what is printed or shown (ipykernel
+    6.30 and later); a thread of ours has none, and its output would go to whichever cell ran
+    last. Nowhere else: the variables of a request that happened to subscribe (a web
+    framework's, a tracer's) would live on in all that comes later.
+    """
+    return contextvars.copy_context() if "ipykernel" in sys.modules else None
 
 
 class Lane:

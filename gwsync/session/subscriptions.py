@@ -13,7 +13,7 @@ import greenlet
 
 from .. import limits
 from ..errors import ConfigError, ConnectionClosed, GatewayError
-from ..runtime.dispatch import Lane, NativeRunner, runner_here
+from ..runtime.dispatch import Lane, NativeRunner, cell_here, runner_here
 from ..runtime.native import allocate_lock
 from ..runtime.waiters import Waiter, make_waiter
 from ..values import Push
@@ -26,7 +26,8 @@ class Subscription(Queue):
     """A callback that gets pushes, one at a time, never on the hub thread.
 
     ``close()`` ends it. A callback may do anything: wait, call the gateway, subscribe,
-    close. What it raises is logged, at most once a second, and counted in ``errors``.
+    close. What it raises is logged, at most once a second, and counted in ``errors``. In a
+    notebook, what it prints goes to the cell that subscribed.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Subscription(Queue):
         self.errors = 0
         self._detach = detach
         self._runner = runner_here()
+        self._cell = cell_here()
         self._lane = Lane(self._run_some, self.has_pushes, self._runner.run)
         self._inside: object = None  # the greenlet that is inside the callback
         self._began: float | None = None  # when the callback under way did
@@ -73,6 +75,8 @@ class Subscription(Queue):
         self._runner.stop()
         self._runner = NativeRunner() if self.closed else runner_here()
         self._lane = Lane(self._run_some, self.has_pushes, self._runner.run)
+        if self._cell is not None:  # one that was inside the callback then stays entered
+            self._cell = self._cell.copy()
         self._inside = None
         return goes_on
 
@@ -89,8 +93,12 @@ class Subscription(Queue):
                 push = taken.popleft()
                 if isinstance(push, Fence):
                     push.notify()
-                elif not self.closed:
+                elif self.closed:
+                    pass
+                elif self._cell is None:
                     self._call(push)
+                else:
+                    self._cell.run(self._call, push)
         finally:
             self._inside = None
             if taken:  # a SystemExit, a kill: it costs that push, not those behind it

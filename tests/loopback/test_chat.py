@@ -400,5 +400,5 @@ def test_a_notebook_shows_it(connection: gwsync.Connection) -> None:
     run.text()
     html = run._repr_html_()
     assert "&lt;b&gt;bold&lt;/b&gt;" in html
-    assert "main: ended" in html
+    assert "main \u00b7 ended" in html
     assert run.run_id in html

@@ -243,7 +243,7 @@ def test_a_name_that_is_not_there(rpc: Any) -> None:
         rpc.sessions.lst  # noqa: B018
     with pytest.raises(AttributeError, match=r"did you mean .*gwsync\.rpc\.chat\.inject"):
         rpc.inject  # noqa: B018
-    assert not hasattr(rpc.chat, "_repr_html_")
+    assert not hasattr(rpc.chat, "_repr_json_")
 
 
 def test_names_complete(rpc: Any) -> None:
