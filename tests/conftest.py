@@ -25,6 +25,7 @@ OF_THE_TESTS = (
     "GWSYNC_REAL_GATEWAY_CACHE",
     "GWSYNC_REAL_GATEWAY_VERSION",
     "GWSYNC_CI_RUN",
+    "GWSYNC_SCREENSHOTS",
     "GWSYNC_SOAK",
 )
 NO_SKIPS = os.environ.get("GWSYNC_NO_SKIPS") == "1" or os.environ.get("CI") == "true"

@@ -17,7 +17,7 @@ for needed in ("nbclient", "ipykernel", "nbformat"):
     pytest.importorskip(needed)
 
 RUNNER = Path(__file__).with_name("notebooks.py")
-EXAMPLE = Path(__file__).parents[2] / "examples" / "notebook.ipynb"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(argument: str, home: Path, env: dict[str, str] | None = None) -> Any:
@@ -81,11 +81,14 @@ def test_values_are_shown_as_html(
     assert session["token"] not in html
 
 
-def test_the_example_runs(bench: Bench, tmp_path: Path) -> None:
-    written = json.loads(EXAMPLE.read_text())["cells"]
+@pytest.mark.parametrize(("name", "words"), [("notebook", "snapshot"), ("chat", "word59")])
+def test_an_example_runs(name: str, words: str, bench: Bench, tmp_path: Path) -> None:
+    example = EXAMPLES / f"{name}.ipynb"
+    written = json.loads(example.read_text())["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in written)
-    cells = run(str(EXAMPLE), tmp_path, bench.environment())["cells"]
+    cells = run(str(example), tmp_path, bench.environment())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", ())]
     assert [output for output in outputs if output["output_type"] == "error"] == []
-    assert "snapshot" in "".join(str(output.get("text", "")) for output in outputs)
+    plain = [str(one.get("text", one.get("data", {}).get("text/plain", ""))) for one in outputs]
+    assert words in "".join(plain)
     assert "<table>" in "".join(outputs[-1]["data"]["text/html"])
