@@ -1,0 +1,48 @@
+"""``python -m benchmarks``: measures everything, interleaved, and prints it with its bars."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from . import npm, report
+from .model import Context
+from .rows import ROWS
+from .running import measure
+from .table import as_json, block
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="so many times the usual counts")
+    parser.add_argument("--side", action="append", default=[], help="only this one (repeatable)")
+    parser.add_argument("--no-node", action="store_true", help="without what needs npm")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument(
+        "--write", action="store_true", help="write results/, the plots, and README.rst's table"
+    )
+    options = parser.parse_args()
+    unknown = set(options.rows) - set(ROWS)
+    if unknown:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    context = Context(scale=options.scale, packages=None if options.no_node else npm.packages())
+    figures = {}
+    for key in options.rows or ROWS:
+        began = time.monotonic()
+        measured = measure(ROWS[key], options.rounds, context, frozenset(options.side))
+        figures[key] = {**as_json(measured), "rounds": ROWS[key].rounds or options.rounds}
+        print(block(measured))
+        print(f"  {time.monotonic() - began:.0f} s\n", flush=True)
+    whole = report.document(figures)
+    if options.json:
+        options.json.write_text(json.dumps(whole, indent=1) + "\n")
+    if options.write:
+        report.write(whole)
+
+
+if __name__ == "__main__":
+    main()
