@@ -160,14 +160,14 @@ CALLING = (
     ),
     Guard(
         "the writer asks for the right to send",
-        "transport/link.py",
+        "transport/writer.py",
         "                if not parcel.claim():\n                    continue\n",
         "                parcel.claim()\n",
         (WRITING,),
     ),
     Guard(
         "a large message is asked about before its last byte",
-        "transport/link.py",
+        "transport/writer.py",
         "if parcel is not None and not parcel.claim():\n            self._break_off()",
         "if parcel is not None and not parcel.claim() and False:\n            self._break_off()",
         (WRITING,),

@@ -58,7 +58,7 @@ BANNED = {
 }  # fmt: skip
 # What only these modules may import.
 ONLY_IN = {
-    "websocket": {"transport.framing", "transport.link", "transport.upgrade"},
+    "websocket": {"transport.framing", "transport.link", "transport.upgrade", "transport.writer"},
     "gevent.monkey": {"runtime.native"},
     "socks": {"transport.socks"},
 }
