@@ -7,30 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from . import markup, payloads, waterfall
-from .errors import GatewayError, ProtocolError
-from .payloads import PresenceRow
+from .decoding import decode_json as decode_json
+from .errors import GatewayError
+from .greeting import Hello as Hello
 
 State = Literal["idle", "connecting", "connected", "waiting", "parked", "closed"]
-
-_decode = msgspec.json.Decoder().decode
 
 
 class Binary(bytes):
     """A binary WebSocket message, which the gateway never sends; text is plain bytes."""
-
-
-def decode_json(raw: bytes | msgspec.Raw, what: str) -> Any:
-    """``raw`` as Python objects; ProtocolError names ``what`` if it is not sound JSON."""
-    try:
-        return _decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
-        raise ProtocolError(f"{what} is not valid JSON: {type(error).__name__}") from None
 
 
 class Event:
@@ -79,85 +69,6 @@ class Event:
 
     def __repr__(self) -> str:
         return f"Event(name={self.name!r}, seq={self.seq!r})"
-
-
-@dataclass(frozen=True)
-class Hello:
-    """What the gateway said when it let us in (schema ``HelloOk``).
-
-    ``raw`` is the whole payload, without the device token it may have carried.
-    """
-
-    raw: Mapping[str, Any] = field(repr=False)
-
-    def _part(self, name: str) -> Mapping[str, Any]:
-        part = self.raw.get(name)
-        return part if isinstance(part, Mapping) else {}
-
-    @property
-    def protocol(self) -> int:
-        return int(self.raw.get("protocol", 0))
-
-    @property
-    def server_version(self) -> str:
-        return str(self._part("server").get("version", ""))
-
-    @property
-    def conn_id(self) -> str:
-        return str(self._part("server").get("connId", ""))
-
-    @property
-    def boot_id(self) -> str | None:
-        """Changes with each start of the gateway; None on releases that have none."""
-        return payloads.text(self._part("server").get("bootId"))
-
-    @property
-    def scopes(self) -> tuple[str, ...] | None:
-        """The scopes granted; None where an old release does not say."""
-        scopes = self._part("auth").get("scopes")
-        return payloads.texts(scopes) if isinstance(scopes, list) else None
-
-    @property
-    def role(self) -> str | None:
-        return payloads.text(self._part("auth").get("role"))
-
-    @cached_property
-    def methods(self) -> frozenset[str]:
-        """Methods the gateway advertises: a hint, not the whole list."""
-        return frozenset(payloads.texts(self._part("features").get("methods")))
-
-    @cached_property
-    def events(self) -> frozenset[str]:
-        """Events the gateway advertises: a hint, not the whole list."""
-        return frozenset(payloads.texts(self._part("features").get("events")))
-
-    @property
-    def snapshot(self) -> Mapping[str, Any]:
-        return self._part("snapshot")
-
-    @property
-    def health(self) -> Mapping[str, Any]:
-        """The health in the snapshot: ``health["ok"]``, agents, channels."""
-        health = self.snapshot.get("health")
-        return health if isinstance(health, Mapping) else {}
-
-    @cached_property
-    def presence(self) -> tuple[PresenceRow, ...]:
-        """Who was there as of the snapshot, the gateway first; empty without operator.read."""
-        return payloads.presence_rows(self.snapshot.get("presence"))
-
-    @property
-    def policy(self) -> Mapping[str, Any]:
-        return self._part("policy")
-
-    def __repr__(self) -> str:
-        return (
-            f"Hello(protocol={self.protocol}, server_version={self.server_version!r}, "
-            f"conn_id={self.conn_id!r}, scopes={self.scopes!r})"
-        )
-
-    def _repr_html_(self) -> str:
-        return markup.hello(self)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from enum import Enum
 from typing import Any
 
 from .. import limits
+from ..decoding import decode_json, decode_parts
 from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError, ProtocolMismatch
-from ..values import Binary, Event, Push, decode_json
+from ..values import Binary, Event, Push
 from .frames import Response, Unknown, decode, encode_request
 from .handshake import Accepted, Handshake
 from .liveness import Liveness, Verdict
@@ -201,7 +202,7 @@ class Conversation:
         try:
             if response.ok is not True:
                 raise handshake_error(response.error)
-            accepted = self._handshake.accept(decode_json(response.payload, "hello-ok"))
+            accepted = self._handshake.accept(decode_parts(response.payload, "hello-ok"))
         except ProtocolMismatch as error:
             return self._end(step, error, 1002)
         except GatewayError as error:

@@ -20,6 +20,7 @@ MAX_LINES = 400
 FLOORS = {
     "values": 0, "limits": 0, "errors": 0, "endpoint": 0, "payloads": 0,
     "version": 0, "markup": 0, "waterfall": 0, "switches": 0, "proxy_url": 0, "proxy_env": 0,
+    "decoding": 0, "greeting": 0,
     "config": 1, "discovery": 1, "identity": 1, "statefile": 1, "runtime": 1,
     "protocol": 2, "transport": 2,
     "session": 3,
@@ -43,6 +44,8 @@ BESIDE = [
         "switches",
         "proxy_url",
         "proxy_env",
+        "decoding",
+        "greeting",
     },
     {"config", "discovery"},
     {"identity", "statefile"},

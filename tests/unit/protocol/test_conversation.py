@@ -143,7 +143,7 @@ def test_a_second_hello_is_late() -> None:
         (ok("1", scene.hello(policy=None)), HandshakeError, 1000),
         (ok("1", scene.hello(protocol=99)), ProtocolMismatch, 1002),
         (ok("1", scene.hello(auth={"scopes": []})), ScopeError, 1000),
-        (b'{"type":"res","id":"1","ok":true,"payload":"\xff"}', ProtocolError, 1000),
+        (b'{"type":"res","id":"1","ok":true,"payload":{"\xff":1}}', ProtocolError, 1000),
     ],
 )
 def test_any_other_answer_to_connect_ends_the_link(
