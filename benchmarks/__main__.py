@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--side", action="append", default=[], help="only this one (repeatable)")
     parser.add_argument("--no-node", action="store_true", help="without what needs npm")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--plots", type=Path, help="draw the plots into that directory")
     parser.add_argument(
         "--write", action="store_true", help="write results/, the plots, and README.rst's table"
     )
@@ -37,9 +38,11 @@ def main() -> None:
         figures[key] = {**as_json(measured), "rounds": ROWS[key].rounds or options.rounds}
         print(block(measured))
         print(f"  {time.monotonic() - began:.0f} s\n", flush=True)
-    whole = report.document(figures)
+    whole = report.document(figures, context.packages)
     if options.json:
         options.json.write_text(json.dumps(whole, indent=1) + "\n")
+    if options.plots:
+        report.draw(whole, options.plots)
     if options.write:
         report.write(whole)
 

@@ -14,6 +14,7 @@ UNITS = {
     "cpu_us": "us CPU",
     "rate": "a second",
     "p50_us": "us p50",
+    "p50_first_us": "us p50 of the first",
     "p99_us": "us p99",
     "ms": "ms",
     "peak_mb": "MB peak",
@@ -21,6 +22,7 @@ UNITS = {
     "kb_each": "KB each",
     "kb_each_first": "KB each of the first 1,000",
     "connects": "connected a second",
+    "dropped": "dropped",
     "grown_mb": "MB grown",
     "times": "times",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ TIMEOUT_S = 600
 
 class Failed(Exception):
     """A side did not get to its end; the text has what it said."""
+
+
+class NotInstalled(Exception):
+    """A peer that is not here."""
 
 
 @contextlib.contextmanager
@@ -64,6 +69,8 @@ def process(command: list[str], directory: Path) -> Figures:
     done = subprocess.run(
         command, cwd=directory, env=env, capture_output=True, text=True, timeout=TIMEOUT_S
     )
+    if missing := re.search(r"ModuleNotFoundError: (No module named .*)", done.stderr):
+        raise NotInstalled(missing[1])
     if done.returncode or not done.stdout.strip():
         raise Failed(f"{' '.join(command)[:300]}\n{done.stderr[-2000:]}")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
@@ -91,7 +98,10 @@ def measure(row: Row, rounds: int, context: Context, only: frozenset[str]) -> Me
                 job = {**row.job, **side.job}
                 if "count" in job:
                     job["count"] = scaled(job["count"], context.scale * side.share)
-                result.sides[side.name].append(side.run(context, job))
+                try:
+                    result.sides[side.name].append(side.run(context, job))
+                except NotInstalled as error:
+                    result.missing[side.name] = str(error)
     return result
 
 

@@ -19,6 +19,7 @@ from typing import Any
 Job = dict[str, Any]
 Result = dict[str, float]
 WARM_CALLS = 300
+FIRST = 200  # connections that pay for what all of them share
 
 
 def connect_request() -> str:
@@ -181,6 +182,17 @@ def rss_kb() -> int:
     """What this process has in memory just now."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize() // 1024
+
+
+def slopes(sizes: list[int], count: int, took: float) -> Result:
+    """Memory (KB) with FIRST, 1,000 and ``count`` connections, as memory of each."""
+    first, later = (sizes[1] - sizes[0]) / (1000 - FIRST), (sizes[2] - sizes[1]) / (count - 1000)
+    return {
+        "kb_each": (sizes[2] - sizes[0]) / (count - FIRST),
+        "kb_each_first": first,
+        "times": later / first,
+        "connects": (count - 1000) / took,
+    }
 
 
 def main(kinds: dict[str, Callable[[Job], Result]]) -> None:

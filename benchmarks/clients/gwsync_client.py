@@ -15,16 +15,19 @@ from .common import Events, Job, Result
 ROOM = 10_000_000  # every event must arrive, also where the reader is ahead of the callback
 
 
-def connection_of(job: Job) -> gwsync.Connection:
-    """Connected, with an identity in a directory of its own that outlives this process."""
-    connection = gwsync.Connection(
-        gwsync.Config(
-            url=f"ws://127.0.0.1:{job['port']}",
-            token="bench",
-            scopes=("operator.read",),
-            state_dir=job.get("state_dir") or tempfile.mkdtemp(),
-        )
+def config_of(job: Job) -> gwsync.Config:
+    """With an identity in a directory of its own."""
+    return gwsync.Config(
+        url=f"ws://127.0.0.1:{job['port']}",
+        token="bench",
+        scopes=("operator.read",),
+        state_dir=tempfile.mkdtemp(prefix="gwsync-bench-"),
+        connect_timeout=120,
     )
+
+
+def connection_of(job: Job) -> gwsync.Connection:
+    connection = gwsync.Connection(config_of(job))
     connection.connect()
     return connection
 
@@ -47,6 +50,8 @@ def events(job: Job) -> Result:
     """Events to a callback, which for ``job["hub"]`` runs in the hub."""
     connection = connection_of(job)
     job["library_calls"] = True
+    if "before" in job:
+        job["before"](job, connection)
     phases = Events(job, lambda text: None)
     callback = phases.callback
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import threading
+import time
 from _thread import allocate_lock
 from typing import Any
 
@@ -106,7 +108,33 @@ def calls(job: Job) -> Result:
     return common.sequential(job, call)
 
 
+async def _idle(job: Job) -> Result:
+    kept: list[Any] = []
+    sizes, took = [], 0.0
+    limit = asyncio.Semaphore(16)
+
+    async def dial() -> None:
+        async with limit:
+            ws = await asyncio_connect(f"ws://127.0.0.1:{job['port']}", **OPTIONS)
+            await ws.recv()
+            await ws.send(common.connect_request())
+            kept.append((ws, await ws.recv()))  # the hello as well, as gwsync does
+
+    for target in (common.FIRST, 1000, job["connections"]):
+        began = time.perf_counter()
+        await asyncio.gather(*(dial() for _ in range(target - len(kept))))
+        took = time.perf_counter() - began
+        gc.collect()
+        sizes.append(common.rss_kb())
+    return common.slopes(sizes, job["connections"], took)
+
+
+def idle(job: Job) -> Result:
+    return asyncio.run(_idle(job))
+
+
 KINDS = {
+    "idle": idle,
     **dict.fromkeys(("flood", "untouched", "paced"), events),
     "sequential": calls,
     "threads": shared,

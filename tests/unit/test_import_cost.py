@@ -1,4 +1,4 @@
-"""What ``import gwsync`` may do: define things. For its time see benchmarks/import_cost.py."""
+"""What ``import gwsync`` may do: define things. For its time: `python -m benchmarks import`."""
 
 from __future__ import annotations
 
