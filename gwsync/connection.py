@@ -22,8 +22,9 @@ from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
 from .runtime.native import allocate_lock
 from .runtime.waiters import Countdown, ThreadWaiter, make_waiter
 from .session import exchange
-from .session.queues import EndWatcher, Queue, Subscriptions
+from .session.queues import EndWatcher, Queue
 from .session.report import report
+from .session.routes import Subscriptions
 from .session.subscriptions import PushStream, Subscription
 from .session.supervisor import Supervisor
 from .transport.dial import Dial
@@ -357,9 +358,8 @@ class Connection:
         self._lock = allocate_lock()
         supervisor, self._supervisor = self._supervisor, None
         members = self._subscriptions.members
-        self._subscriptions = Subscriptions()
         goes_on = self._survives_fork
-        self._subscriptions.members = tuple(q for q in members if q.after_fork(goes_on))
+        self._subscriptions = Subscriptions(q for q in members if q.after_fork(goes_on))
         if supervisor is not None:
             _leaked.append(supervisor)
             if supervisor.link is not None:

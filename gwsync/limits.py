@@ -88,6 +88,6 @@ RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 0.1, 60.0
 # -- pushes -------------------------------------------------------------------
 MAX_QUEUE = 1000  # pushes held per subscription
 BACKLOG_PUSHES = 100_000  # held for a subscription that must lose nothing (on_full="block")
-BACKLOG_BYTES = 64 * 1024 * 1024  # of their payloads
-DISPATCH_BATCH = 256  # taken from a queue at once; keeps the lock rare
+QUEUE_BYTES = 64 * 1024 * 1024  # of payloads, in any queue: 1,000 pushes may be large ones
+DISPATCH_BATCH = 256  # or more are taken from a queue at once; keeps the lock rare
 WORKER_IDLE_S = 10.0  # an idle callback thread leaves after this

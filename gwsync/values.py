@@ -78,6 +78,7 @@ class Snapshot:
     hello: Hello
     name: str = field(default="snapshot", init=False)
     text: ClassVar[str] = ""  # only events have words
+    size: ClassVar[int] = 0  # and bytes off the wire
 
     @property
     def payload(self) -> Mapping[str, Any]:
@@ -92,6 +93,7 @@ class SeqGap:
     received: int
     name: str = field(default="gap", init=False)
     text: ClassVar[str] = ""  # only events have words
+    size: ClassVar[int] = 0  # and bytes off the wire
 
     @property
     def payload(self) -> dict[str, int]:
@@ -105,6 +107,7 @@ class Dropped:
     count: int
     name: str = field(default="dropped", init=False)
     text: ClassVar[str] = ""  # only events have words
+    size: ClassVar[int] = 0  # and bytes off the wire
 
     @property
     def payload(self) -> dict[str, int]:
@@ -121,6 +124,7 @@ class StateChange:
     attempt: int = 0
     name: str = field(default="state", init=False)
     text: ClassVar[str] = ""  # only events have words
+    size: ClassVar[int] = 0  # and bytes off the wire
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -133,6 +137,7 @@ class StateChange:
 
 
 Push = Snapshot | Event | SeqGap | Dropped | StateChange
+MARKERS = frozenset({"snapshot", "gap", "dropped", "state"})  # the names of all but events
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class InHub(Queue):
         super().__init__((), 1, "drop_oldest")
         self._events, self._touched = events, touched
 
-    def offer(self, pushes: Sequence[Any]) -> None:
+    def offer(self, pushes: Sequence[Any], size: int | None = None) -> None:
         for push in pushes:
             if type(push) is gwsync.Event:
                 payload = push.payload if self._touched else None

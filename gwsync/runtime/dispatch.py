@@ -18,7 +18,7 @@ import gevent
 
 from .. import limits
 from .hub import after_fork_in_child
-from .native import allocate_lock, is_patched, start_new_thread
+from .native import is_patched, start_new_thread
 
 log = logging.getLogger("gwsync.dispatch")
 Job = Callable[[], None]
@@ -28,31 +28,34 @@ class Workers:
     """Native threads that run jobs; a new one starts only when none is idle."""
 
     def __init__(self) -> None:
-        self._lock = allocate_lock()
         self._jobs: SimpleQueue[Job] = SimpleQueue()
-        self._idle = 0
+        # One entry for each idle worker that no job is promised to. Whoever pops it decides
+        # what becomes of that worker: whoever has a job for it, or itself, to leave.
+        self._idle: list[bool] = []
 
     def submit(self, job: Job) -> None:
-        with self._lock:
-            if self._idle > 0:
-                self._idle -= 1  # one idle worker is now spoken for
-                self._jobs.put(job)
-                return
-        start_new_thread(self._work, (job,))
+        try:
+            self._idle.pop()
+        except IndexError:
+            start_new_thread(self._work, (job,))
+        else:
+            self._jobs.put(job)
 
     def _work(self, job: Job) -> None:
         while True:
             _guarded(job)
-            with self._lock:
-                self._idle += 1
+            del job  # it may hold what its user wants to be rid of
+            self._idle.append(True)
             try:
                 job = self._jobs.get(True, limits.WORKER_IDLE_S)
+                continue
             except Empty:
-                with self._lock:
-                    if self._idle > 0:
-                        self._idle -= 1
-                        return
-                job = self._jobs.get()  # promised to this worker while it timed out
+                pass
+            try:
+                self._idle.pop()
+                return
+            except IndexError:
+                job = self._jobs.get()  # promised to a worker while this one timed out
 
 
 def _guarded(job: Job) -> None:
@@ -147,29 +150,37 @@ class Lane:
     ``kick()`` may be called from any thread.
     """
 
-    __slots__ = ("_busy", "_lock", "_pending", "_run", "_step")
+    __slots__ = ("_idle", "_pending", "_run", "_step")
 
     def __init__(self, step: Job, pending: Callable[[], bool], run: Callable[[Job], Any]) -> None:
         self._step = step
         self._pending = pending
         self._run = run
-        self._lock = allocate_lock()
-        self._busy = False
+        self._idle = [True]  # whoever pops it runs; list operations are atomic
+
+    @property
+    def busy(self) -> bool:
+        return not self._idle
 
     def kick(self) -> None:
-        with self._lock:
-            if self._busy:
-                return
-            self._busy = True
-        self._run(self._pump)
+        if not self._idle:
+            return  # it looks once more before it ends
+        try:
+            self._idle.pop()
+        except IndexError:
+            return  # another thread was faster
+        try:
+            self._run(self._pump)
+        except RuntimeError:  # no thread can be started: with the next push, perhaps
+            self._idle.append(True)
+            log.exception("nothing can run a gwsync callback now")
 
     def _pump(self) -> None:
         try:
             while self._pending():
                 self._step()
         finally:
-            with self._lock:
-                self._busy = False
-            # Work that arrived between the last look and the flag found it busy.
+            self._idle.append(True)
+            # Work that arrived between the last look and this found it busy.
             if self._pending():
                 self.kick()

@@ -26,9 +26,10 @@ from .attempt import Opened
 from .calls import Calls, closed_error
 from .life import Life
 from .policy import Verdicts, is_starting
-from .queues import Queue, Subscriptions
+from .queues import Queue
 from .remembered import Remembered
 from .repeats import Repeats
+from .routes import Subscriptions
 from .waiting import Demand, Demands
 
 log = logging.getLogger("gwsync.session")

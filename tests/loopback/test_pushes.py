@@ -493,7 +493,7 @@ def test_a_closed_subscription_gets_nothing_more(
     gate.open.set()
     bench.gateway.push("demo", 10)
     other.wait(lambda push: is_event(push, "demo") and push.payload == 10, "one more", timeout=5)
-    eventually(lambda: not subscription._lane._busy, "the callback under way ends", 5)
+    eventually(lambda: not subscription._lane.busy, "the callback under way ends", 5)
     assert [shown(push) for push in gate.log.pushes] == ["snapshot"]
     eventually(lambda: len(connection.status().subscriptions) == 1, "one is left", 5)
 

@@ -88,7 +88,7 @@ def test_an_idle_worker_is_used_again() -> None:
         workers.submit(lambda done=done: (used.append(threading.get_ident()), done.set()))
         assert done.wait(5)
         end = time.monotonic() + 5
-        while workers._idle == 0:
+        while not workers._idle:
             assert time.monotonic() < end
             time.sleep(0.0005)
     assert len(set(used)) == 1
