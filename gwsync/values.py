@@ -5,7 +5,7 @@ Sources: gateway schemas ``EventFrame``, ``HelloOk``, ``Snapshot``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -13,50 +13,86 @@ import msgspec
 
 from . import markup, payloads, waterfall
 from .decoding import decode_json as decode_json
-from .errors import GatewayError
+from .errors import GatewayError, ProtocolError
 from .greeting import Hello as Hello
 
 State = Literal["idle", "connecting", "connected", "waiting", "parked", "closed"]
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Binary(bytes):
     """A binary WebSocket message, which the gateway never sends; text is plain bytes."""
 
 
-class Event:
+class Unread:
+    """A payload as it came, until somebody looks; ``failed`` is told, once, if it is unsound."""
+
+    __slots__ = ("_failed", "raw")
+
+    def __init__(self, raw: bytes | msgspec.Raw, failed: Callable[[], None] | None = None) -> None:
+        self.raw = raw
+        self._failed = failed
+
+    def fail(self) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            failed()
+
+
+_UNREAD = frozenset({Unread, bytes, msgspec.Raw})  # what no decoded payload is
+
+
+def _read(payload: Unread | bytes | msgspec.Raw, name: str) -> Any:
+    raw = payload.raw if isinstance(payload, Unread) else payload
+    if not len(memoryview(raw)):
+        return None
+    try:
+        return decode_json(raw, f"the payload of event {name!r}")
+    except ProtocolError:
+        if isinstance(payload, Unread):
+            payload.fail()
+        raise
+
+
+class Event(
+    msgspec.Struct,
+    tag_field="type",
+    tag="event",
+    rename={"name": "event", "_payload": "payload", "state_version": "stateVersion"},
+    eq=False,
+):
     """One event of the gateway (schema ``EventFrame``).
 
-    ``name``: for example ``"chat"``. ``payload``: decoded on first access, in the
-    thread that looks; raises ProtocolError if it cannot be. ``seq``: the event's
-    number on its link, or None. ``state_version``: ``{"presence": n, "health": n}``
-    on presence and health events, else None.
+    ``name``: for example ``"chat"``. ``payload``: that of a large event is decoded on
+    first access, in the thread that looks; raises ProtocolError if it cannot be.
+    ``seq``: the event's number on its link, or None. ``state_version``:
+    ``{"presence": n, "health": n}`` on presence and health events, else None.
     """
 
-    __slots__ = ("_payload", "_raw", "name", "seq", "state_version")
-
-    def __init__(
-        self, name: str, raw: bytes | msgspec.Raw, seq: Any = None, state_version: Any = None
-    ) -> None:
-        self.name = name
-        self.seq = seq
-        self.state_version = state_version
-        self._raw: bytes | msgspec.Raw | None = raw
-        self._payload: Any = None
+    # A struct, so that the decoder makes the ordinary event from its bytes in one go.
+    name: str
+    _payload: Any = None
+    seq: Any = None  # untyped: a frame whose seq is no number must not be refused for it
+    state_version: Any = None
 
     @property
     def payload(self) -> Any:
-        raw = self._raw
-        if raw is not None:
-            if len(memoryview(raw)):
-                self._payload = decode_json(raw, f"the payload of event {self.name!r}")
-            self._raw = None
-        return self._payload
+        payload = self._payload
+        if type(payload) in _UNREAD:
+            payload = self._payload = _read(payload, self.name)
+        return payload
 
     @property
     def size(self) -> int:
-        """Bytes that the payload takes while nobody has looked at it."""
-        raw = self._raw
-        return len(memoryview(raw)) if raw is not None else 0
+        """Bytes that the payload took, or nearly, on its way here."""
+        payload = self._payload
+        if type(payload) in _UNREAD:
+            return len(memoryview(payload.raw if type(payload) is Unread else payload))
+        try:
+            return len(_encode(payload))
+        except (TypeError, ValueError, RecursionError, OverflowError):
+            return 0  # somebody put something of their own into it
 
     @property
     def text(self) -> str:
@@ -195,7 +231,8 @@ class Status:
     ``ignored``: frames that meant nothing to anybody, by why: ``late`` (an answer that
     nobody waits for any more, or a second one), ``repeated`` (an event seen before),
     ``unknown`` (a kind of frame that this version does not know), ``invalid`` (no JSON
-    object), ``bad_seq`` (delivered, but its number is none).
+    object), ``bad_seq`` (delivered, but its number is none), ``unreadable`` (delivered,
+    but somebody looked at its payload, and that is no JSON).
     """
 
     state: State

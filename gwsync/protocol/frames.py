@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ..errors import ConfigError, ProtocolError
-from ..values import Event
+from ..values import Event, Unread
 
 MAX_DEPTH = 200  # deeper params are a cycle or an accident
 _MAX_ESCAPES = 500_000  # looked at in a frame with broken ones: 0.2 s at most
@@ -48,13 +49,13 @@ class _Frame(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Frame).decode
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, tag_field="type", tag="res", eq=False):
     """``payload`` is raw JSON (empty when absent); ``ok`` and ``error`` as they came."""
 
-    id: Any
-    ok: Any
-    payload: msgspec.Raw
-    error: Any
+    id: Any = None
+    ok: Any = None
+    payload: msgspec.Raw = msgspec.Raw(b"")
+    error: Any = None
 
 
 class Unknown(NamedTuple):
@@ -63,8 +64,18 @@ class Unknown(NamedTuple):
     why: str
 
 
-def decode(frame: bytes) -> Response | Event | Unknown:
-    """One frame. Raises ProtocolError if it is not a JSON object."""
+# The ordinary frame, in one go. What it refuses is `decode`'s: sound or not, that knows why.
+decode_whole = msgspec.json.Decoder(Event | Response).decode
+REFUSED = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
+
+
+def decode(
+    frame: bytes, unreadable: Callable[[], None] | None = None
+) -> Response | Event | Unknown:
+    """One frame, an event's payload as it came; ``unreadable`` is told if that proves unsound.
+
+    Raises ProtocolError if it is not a JSON object.
+    """
     try:
         try:
             got = _decode(frame)
@@ -72,14 +83,14 @@ def decode(frame: bytes) -> Response | Event | Unknown:
             # JavaScript cuts strings inside an emoji and sends the half as an escape.
             # One in a title must not cost the whole answer: read it as U+FFFD.
             got = _decode(_ESCAPE.sub(_whole, frame, _MAX_ESCAPES))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
+    except REFUSED as error:
         raise ProtocolError(
             f"a frame of {len(frame)} bytes is not a JSON object: {type(error).__name__}"
         ) from None
     kind = got.type
     if kind == "event":
         if isinstance(got.event, str):
-            return Event(got.event, got.payload, got.seq, got.stateVersion)
+            return Event(got.event, Unread(got.payload, unreadable), got.seq, got.stateVersion)
         return Unknown("an event without a name")
     if kind == "res":
         return Response(got.id, got.ok, got.payload, got.error)

@@ -124,4 +124,4 @@ def call(talk: Conversation, method: str = "health", *, final: bool = False) -> 
 
 
 def say(talk: Conversation, *frames: bytes, at: float = START) -> Step:
-    return talk.receive(frames, at)
+    return talk.receive(list(frames), at)
