@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -31,14 +32,16 @@ def main() -> None:
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     context = Context(scale=options.scale, packages=None if options.no_node else npm.packages())
-    figures = {}
+    figures, load = {}, []
     for key in options.rows or ROWS:
         began = time.monotonic()
+        load.append(round(os.getloadavg()[0], 1))
         measured = measure(ROWS[key], options.rounds, context, frozenset(options.side))
         figures[key] = {**as_json(measured), "rounds": ROWS[key].rounds or options.rounds}
-        print(block(measured))
-        print(f"  {time.monotonic() - began:.0f} s\n", flush=True)
-    whole = report.document(figures, context.packages)
+        print(block(key, figures[key]))
+        took = time.monotonic() - began
+        print(f"  {took:.0f} s, load average before it {load[-1]}\n", flush=True)
+    whole = report.document(figures, context.packages, load)
     if options.json:
         options.json.write_text(json.dumps(whole, indent=1) + "\n")
     if options.plots:

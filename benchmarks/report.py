@@ -1,4 +1,4 @@
-"""What ``--write`` leaves: results/results.json, the plots, and the table in README.rst."""
+"""What ``--write`` leaves: results/ (JSON, the table, the plots), and the table in README.rst."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from . import plots
 from .model import UNITS
-from .table import number
+from .table import block, number
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -31,8 +31,9 @@ LIBRARIES = (
 )
 
 
-def document(figures: dict[str, Any], packages: Any = None) -> dict[str, Any]:
-    return {"machine": machine(packages), "rows": figures}
+def document(figures: dict[str, Any], packages: Any, load: list[float]) -> dict[str, Any]:
+    """``load``: what else kept the machine busy; wall times mean little where it is high."""
+    return {"machine": {**machine(packages), "load_before_each_row": load}, "rows": figures}
 
 
 def machine(packages: Any) -> dict[str, Any]:
@@ -69,11 +70,13 @@ def write(whole: dict[str, Any]) -> None:
         whole = {**whole, "rows": {**before, **whole["rows"]}}
     path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     draw(whole, RESULTS)
+    blocks = "\n\n".join(block(key, row) for key, row in whole["rows"].items())
+    (RESULTS / "table.txt").write_text(blocks + "\n", encoding="utf-8")
     text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN + "\n")
-    _, _, after = rest.partition(END + "\n")
-    if rest:
-        README.write_text(f"{before}{BEGIN}\n\n{table(whole)}\n{END}\n{after}", encoding="utf-8")
+    head, begin, rest = text.partition(BEGIN + "\n")
+    _, end, tail = rest.partition(END + "\n")
+    if begin and end:
+        README.write_text(f"{head}{begin}\n{table(whole)}\n{end}{tail}", encoding="utf-8")
 
 
 def draw(whole: dict[str, Any], directory: Path) -> None:
@@ -82,41 +85,49 @@ def draw(whole: dict[str, Any], directory: Path) -> None:
 
 
 def table(whole: dict[str, Any]) -> str:
-    """Every bar, as a table of reStructuredText."""
+    """Every bar, one line for what was measured, as reStructuredText."""
     lines = [
         ".. list-table::",
         "   :header-rows: 1",
-        "   :widths: 46 24 14 16",
+        "   :widths: 40 14 46",
         "",
         "   * - what",
-        "     - against",
-        "     - bar",
-        "     - reached",
+        "     - gwsync",
+        "     - beside, and the bar",
     ]
     for key, row in whole["rows"].items():
+        groups: dict[tuple[str, str], list[str]] = {}
         for judged in row["bars"]:
-            if judged["ours"].startswith("floor"):
-                continue  # shown in the full table: the source is faster than the clients
-            unit = UNITS.get(judged["metric"], judged["metric"])
+            if judged["ratio"] is None or not judged["ours"].startswith("floor"):
+                groups.setdefault((judged["ours"], judged["metric"]), []).append(_reached(judged))
+        for (ours, metric), reached in groups.items():
+            mine = row["sides"].get(ours, {}).get(metric)
+            unit = UNITS.get(metric, metric)
             lines += [
-                f"   * - ``{key}``, {unit}{_whose(judged['ours'])}",
-                f"     - {judged['peer'] or 'the limit'}",
-                f"     - {judged['wanted']}",
-                f"     - {_reached(judged)}",
+                f"   * - ``{key}``: {row['title']}{_whose(ours)}",
+                f"     - {number(mine['median']) + ' ' + unit if mine else 'not measured'}",
+                f"     - {'; '.join(reached)}",
             ]
     stand = whole["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in stand["versions"].items())
-    lines += ["", f"{stand['system']}, {stand['cpus']} cores, {stand['day']}: {versions}.", ""]
-    return "\n".join(lines)
+    load = stand["load_before_each_row"]
+    lines += [
+        "",
+        f"{stand['system']}, {stand['cpus']} cores, {stand['day']}, load {min(load):.1f} to "
+        f"{max(load):.1f}: {versions}.",
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _whose(ours: str) -> str:
-    return "" if ours in ("gwsync", "import gwsync") else f" ({ours.removeprefix('gwsync, ')})"
+    return f"; {ours.removeprefix('gwsync, ')}" if ours.startswith("gwsync, ") else ""
 
 
 def _reached(judged: dict[str, Any]) -> str:
+    """ "websocket-client: 22x better (at least 20x better)", and MISSED where it is."""
+    against = f"{judged['peer']}: " if judged["peer"] else ""
     if judged["ratio"] is None:
-        return "not measured"
-    times = "x" if judged["peer"] else ""
-    reached = f"{number(judged['ratio'])}{times}"
-    return reached if judged["verdict"] == "met" else f"{reached}, **MISSED**"
+        return f"{against}not measured ({judged['wanted']})"
+    reached = f"{against}{number(judged['ratio'])}{'x' if judged['peer'] else ''}"
+    missed = "" if judged["verdict"] == "met" else ", **MISSED**"
+    return f"{reached} ({judged['wanted']}{missed})"

@@ -138,7 +138,7 @@ IDLE = Row(
     metrics=("kb_each", "kb_each_first", "connects"),
     job={"kind": "idle", "connections": 5000},
     source=("--greenlets",),
-    rounds=3,
+    rounds=2,
     note="times: what each after the first 1,000 takes, over what each of those takes",
 )
 SUBSCRIPTIONS = Row(

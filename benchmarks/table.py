@@ -14,34 +14,33 @@ def number(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
-def block(measured: Measured) -> str:
+def block(key: str, row: dict[str, Any]) -> str:
     """A table of one row: medians of every side, and the ratio to the first side."""
-    row = measured.row
-    first = next(iter(measured.sides))
-    head = "".join(f"{UNITS.get(metric, metric):>28}" for metric in row.metrics)
-    lines = [f"{row.key}: {row.title}", f"  {'':36}{head}"]
-    for name in measured.sides:
+    sides = row["sides"]
+    first = next(iter(sides))
+    head = "".join(f"{UNITS.get(metric, metric):>28}" for metric in row["metrics"])
+    lines = [f"{key}: {row['title']}", f"  {'':36}{head}"]
+    for name, side in sides.items():
         cells = ""
-        for metric in row.metrics:
-            value, base = measured.median(name, metric), measured.median(first, metric)
-            cell = "-" if value is None else number(value)
-            if value and base and name != first:
-                better = value / base if metric not in MORE_IS_BETTER else base / value
-                cell += f" {better:8.2f}x"
-            else:
-                cell += " " * 10
-            cells += f"{cell:>28}"
-        lines.append(f"  {name:36}{cells}")
-        if name in measured.missing:
-            lines.append(f"      {measured.missing[name]}")
-    if row.note:
-        lines.append(f"  ({row.note})")
-    lines += [f"  {text}" for text in bars(measured)]
-    return "\n".join(lines)
+        for metric in row["metrics"]:
+            cells += f"{_cell(metric, side, None if name == first else sides[first]):>28}"
+        lines.append(f"  {name:36}{cells}".rstrip())
+        if name in row["missing"]:
+            lines.append(f"      {row['missing'][name]}")
+    if row["note"]:
+        lines.append(f"  ({row['note']})")
+    return "\n".join([*lines, *(f"  {bar_line(judged)}" for judged in row["bars"])])
 
 
-def bars(measured: Measured) -> list[str]:
-    return [bar_line(judged) for judged in judge(measured)]
+def _cell(metric: str, side: dict[str, Any], first: dict[str, Any] | None) -> str:
+    if metric not in side:
+        return "-" + " " * 10
+    value = side[metric]["median"]
+    if first is None or metric not in first or not value or not first[metric]["median"]:
+        return number(value) + " " * 10
+    base = first[metric]["median"]
+    ratio = base / value if metric in MORE_IS_BETTER else value / base
+    return f"{number(value)} {ratio:8.2f}x"
 
 
 def judge(measured: Measured) -> list[dict[str, Any]]:
