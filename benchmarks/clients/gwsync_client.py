@@ -12,7 +12,9 @@ from gwsync.session.queues import Queue
 from . import common
 from .common import Events, Job, Result
 
-ROOM = 10_000_000  # every event must arrive, also where the reader is ahead of the callback
+# Every event must arrive, also where the reader is ahead of the callback; a row of events must be
+# less than the 64 MiB of a queue.
+ROOM = 10_000_000
 
 
 def config_of(job: Job) -> gwsync.Config:
@@ -72,7 +74,8 @@ def events(job: Job) -> Result:
         phases.changed.clear()
         connection.request(common.send_method(job), phases.go())
         if not phases.changed.wait(120):
-            raise SystemExit(f"{phases.left} events did not arrive")
+            lost = sum(queue.dropped for queue in connection.status().subscriptions)
+            raise SystemExit(f"{phases.left} events did not arrive, {lost} of them were dropped")
     return phases.result
 
 
