@@ -112,6 +112,10 @@ class Link:
         """How long the other side has taken nothing of what is to be written."""
         return self.writer.stalled_s(now)
 
+    def rest(self) -> None:
+        """Asked now and then: hold no more than an idle link needs."""
+        self.writer.rest()
+
     @property
     def frames_out(self) -> int:
         return self.writer.frames_out

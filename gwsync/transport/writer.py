@@ -1,7 +1,8 @@
 """The sending half of a link: what leaves, in order, in as few writes as possible.
 
-One greenlet of the hub writes. websocket-client formats the frames; who wants a
-message sent can take it back until its last byte.
+One greenlet of the hub writes, and ends when there was nothing to for a while.
+websocket-client formats the frames; who wants a message sent can take it back until
+its last byte.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Writer:
         self._half_written: Parcel | None = None
         self._ended = False
         self._wake = Event()
-        self._greenlet = gevent.spawn(self._write)
+        self._greenlet: gevent.Greenlet[..., None] | None = None  # while there is work
 
     def send(self, message: bytes, parcel: Parcel | None = None) -> None:
         """Queue a message, text unless it is Binary; never blocks.
@@ -77,8 +78,18 @@ class Writer:
 
     def wake(self) -> None:
         """There is something to write."""
+        if self.broke is not None:
+            return  # nothing will leave any more
         self.flushed.clear()
         self._wake.set()
+        if self._greenlet is None:
+            self._greenlet = gevent.spawn(self._write)
+
+    def rest(self) -> None:
+        """Let go of a greenlet that has nothing to do: thousands of links may be idle."""
+        if self._greenlet is not None and self.flushed.is_set() and self.broke is None:
+            self._greenlet.kill(block=False)
+            self._greenlet = None
 
     def _write(self) -> None:
         wake = self._wake
@@ -175,7 +186,8 @@ class Writer:
     def end(self) -> None:
         """Nothing is written any more."""
         self._ended = True
-        self._greenlet.kill(block=False)
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
 
 
 def broken_by(error: OSError) -> ConnectionLost:

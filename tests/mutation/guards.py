@@ -233,8 +233,8 @@ CALLING = (
 LIVING = (
     Guard(
         "an idle link is pinged",
-        "session/life.py",
-        "if step.ping:\n                link.ping()",
+        "session/watch.py",
+        "if step.ping:\n            self._link.ping()",
         "pass",
         (ALIVE + "::test_an_idle_link_is_asked_and_kept",),
     ),
@@ -254,16 +254,16 @@ LIVING = (
     ),
     Guard(
         "a gateway that takes nothing is left",
-        "session/life.py",
-        "if link.stalled_s(now) < conversation.silence_limit_s:",
+        "session/watch.py",
+        "if stalled_s < self._conversation.silence_limit_s:",
         "if True:",
         (ALIVE + "::test_a_gateway_that_talks_and_takes_nothing_is_left",),
     ),
     Guard(
         "after a sleep of the machine the link is asked",
-        "session/life.py",
-        "step = conversation.woke(slept, now) if slept else conversation.on_deadline(now)",
-        "step = conversation.on_deadline(now)",
+        "session/watch.py",
+        "self._judge(self._conversation.woke(slept_s, now), now)",
+        "self._judge(self._conversation.on_deadline(now), now)",
         (ALIVE + "::test_after_a_sleep_the_link_is_asked_at_once",),
     ),
     Guard(

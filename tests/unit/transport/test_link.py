@@ -369,4 +369,3 @@ def test_a_forked_child_is_left_the_descriptor_alone(pair: Pair) -> None:
     assert pair.link.detach_after_fork() == sock.fileno()
     pair.link.abort()  # nothing of it is the child's to close
     sock.close()
-    pair.link.writer._greenlet.kill()

@@ -202,3 +202,26 @@ def test_small_messages_leave_in_few_writes(pair: Pair, monkeypatch: pytest.Monk
     assert len(pair.sent()) == 100
     assert len(writes) == 1
     assert writes[0] < limits.WRITE_CHUNK_BYTES
+
+
+def test_a_link_that_rests_has_no_greenlet_to_write_and_writes_all_the_same(pair: Pair) -> None:
+    assert pair.link.writer._greenlet is None
+    for _ in range(2):
+        pair.link.send(b"{}")
+        assert len(pair.sent()) == 1
+        assert pair.link.writer._greenlet is not None
+        pair.link.rest()
+        assert pair.link.writer._greenlet is None
+    pair.link.rest()
+    pair.link.abort()
+
+
+def test_a_writer_at_work_does_not_rest(pair: Pair) -> None:
+    pair.link.send(b"{}")
+    pair.link.rest()  # it is not out yet
+    assert len(pair.sent()) == 1
+    blocked(pair)
+    pair.link.rest()
+    pair.link.send(b"last")
+    drain(pair, b"last")
+    assert pair.link.bytes_out > len(LARGE)
