@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .model import Context, Figures, Measured, Row
+from .model import Context, Figures, Measured, Row, Side
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 600
+NO_NODE = "Node's packages are not here"
 
 
 class Failed(Exception):
@@ -81,28 +82,36 @@ def measure(row: Row, rounds: int, context: Context, only: frozenset[str]) -> Me
     """All sides of ``row``, interleaved: drift of the machine hits all of them alike."""
     sides = [side for side in row.sides if not only or side.name in only]
     result = Measured(row, {side.name: [] for side in sides})
+    if context.packages is None:
+        result.missing.update((side.name, NO_NODE) for side in sides if side.node)
     with contextlib.ExitStack() as stack:
         if row.source is not None:
-            arguments = row.source
-            if row.job.get("count") and "--size" in arguments:
-                events = scaled(row.job["count"], context.scale) + row.job["warm"]
-                arguments = (*arguments, "--events", str(events))
-            context.port = stack.enter_context(source(arguments))
-        if row.prepare is not None:
+            context.port = stack.enter_context(source(_source_arguments(row, context)))
+        if row.prepare is not None and len(result.missing) < len(sides):
             context.made = stack.enter_context(row.prepare(context))
         for _ in range(row.rounds or rounds):
             for side in sides:
-                if side.node and context.packages is None:
-                    result.missing[side.name] = "Node's packages are not here"
-                    continue
-                job = {**row.job, **side.job}
-                if "count" in job:
-                    job["count"] = scaled(job["count"], context.scale * side.share)
-                try:
-                    result.sides[side.name].append(side.run(context, job))
-                except NotInstalled as error:
-                    result.missing[side.name] = str(error)
+                if side.name not in result.missing:
+                    _run(side, context, result)
     return result
+
+
+def _source_arguments(row: Row, context: Context) -> tuple[str, ...]:
+    assert row.source is not None
+    if "--size" not in row.source:
+        return row.source
+    events = scaled(row.job["count"], context.scale) + row.job["warm"]
+    return (*row.source, "--events", str(events))
+
+
+def _run(side: Side, context: Context, result: Measured) -> None:
+    job = {**result.row.job, **side.job}
+    if "count" in job:
+        job["count"] = scaled(job["count"], context.scale * side.share)
+    try:
+        result.sides[side.name].append(side.run(context, job))
+    except NotInstalled as error:
+        result.missing[side.name] = str(error)
 
 
 def scaled(count: int, scale: float) -> int:
