@@ -91,4 +91,7 @@ MAX_QUEUE = 1000  # pushes held per subscription
 BACKLOG_PUSHES = 100_000  # held for a subscription that must lose nothing (on_full="block")
 QUEUE_BYTES = 64 * 1024 * 1024  # of payloads, in any queue: 1,000 pushes may be large ones
 DISPATCH_BATCH = 256  # or more are taken from a queue at once; keeps the lock rare
+DELIVER_AT_ONCE = 512  # of a flood's batch; then its consumers may take them
+GIVE_WAY_S = 0.001  # the hub waits at most, for a consumer to take what there is
+GIVE_WAY_TIMES = 10  # in a row for one that takes nothing: it is held up elsewhere
 WORKER_IDLE_S = 10.0  # an idle callback thread leaves after this

@@ -47,6 +47,7 @@ class Step:
 
     send: list[bytes] = field(default_factory=list, repr=False)  # `connect` holds the token
     pushes: list[Push] = field(default_factory=list)
+    size: int | None = None  # bytes of the frames these came in; None: not all of them are small
     refused: list[Call] = field(default_factory=list)  # busy gateway: to be sent again later
     subscribed: list[Call] = field(default_factory=list)  # answered well, and in SUBSCRIBES
     ping: bool = False  # send a WebSocket ping
@@ -171,6 +172,8 @@ class Conversation:
         if self._liveness is not None:
             self._liveness.heard(now)
         texts = _until_binary(frames)
+        if texts and max(map(len, texts)) <= self._whole_bytes:
+            step.size = sum(map(len, texts))
         self._take(texts, now, step)
         if len(texts) < len(frames) and self.state is not State.ENDED:
             self._end(step, ProtocolError("the gateway sent a binary message"), 1003)

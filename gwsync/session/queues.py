@@ -16,6 +16,7 @@ pushes, or 64 MiB of payloads; what happens then is ``on_full``'s:
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -55,12 +56,18 @@ class Queue:
         self.cancelled = False  # it was full, and on_full="cancel"
         self._on_full = on_full
         self._max = max(max_queue, limits.BACKLOG_PUSHES) if on_full == "block" else max_queue
-        self._lock = allocate_lock()  # held for a few operations, never across a wait
+        self._new_locks()
         self._batches: deque[tuple[Sequence[Push], int]] = deque()  # each with its bytes
         self._count = self._bytes = 0  # of all of them
         self._dropped = 0  # lost in front of the first of them, and not announced yet
         self._head = 0  # how many pushes have left the queue at its front
         self._fences: list[tuple[int, Callable[[], None]]] = []  # and the `_head` they wait for
+
+    def _new_locks(self) -> None:
+        self._lock = allocate_lock()  # held for a few operations, never across a wait
+        self._turn = allocate_lock()  # released to tell the hub thread that something was taken
+        self._turn.acquire()
+        self._waits = 0  # of the hub thread for that, since something was taken
 
     def offer(self, pushes: Sequence[Push], size: int | None = None) -> None:
         """Add ``pushes``; all are wanted, and nobody changes that list again. Hub thread."""
@@ -97,19 +104,18 @@ class Queue:
 
     def _remove(self, most: int) -> int:
         """Take up to ``most`` off the end that loses; returns what is to be announced."""
-        if self._on_full == "drop_oldest":
-            pushes, size = self._batches.popleft()
-            gone, kept = pushes[:most], pushes[most:]
+        oldest = self._on_full == "drop_oldest"
+        pushes, size = self._batches.popleft() if oldest else self._batches.pop()
+        gone = pushes[:most] if oldest else pushes[-most:]
+        lighter = size * len(gone) // len(pushes)
+        kept = pushes[most:] if oldest else pushes[:-most]
+        if kept:
+            put = self._batches.appendleft if oldest else self._batches.append
+            put((kept, size - lighter))
+        if oldest:
             self._head += len(gone)
-            if kept:
-                self._batches.appendleft((kept, size - weigh(gone)))
-        else:
-            pushes, size = self._batches.pop()
-            gone, kept = pushes[-most:], pushes[:-most]
-            if kept:
-                self._batches.append((kept, size - weigh(gone)))
         self._count -= len(gone)
-        self._bytes -= weigh(gone) if kept else size
+        self._bytes -= lighter
         announced = [push.count for push in gone if type(push) is Dropped]
         self.dropped_total += len(gone) - len(announced)
         return len(gone) - len(announced) + sum(announced)
@@ -132,9 +138,27 @@ class Queue:
                 self._count -= len(pushes)
                 self._bytes -= size
                 self._head += len(pushes)
+        if self._waits:
+            self._waits = 0
+            with contextlib.suppress(RuntimeError):  # released before
+                self._turn.release()
         for notify in reached:
             notify()
         return taken
+
+    def is_behind(self) -> bool:
+        """Whether it has so much that its consumer should come first, and might."""
+        return self._count >= limits.DISPATCH_BATCH and self._waits < limits.GIVE_WAY_TIMES
+
+    def give_way(self) -> None:
+        """Wait a moment for the consumer to take what there is. Hub thread.
+
+        A thread that reads and decodes without a pause has the interpreter to itself for
+        5 ms at a time, or 5,000 pushes: they would overflow queues whose consumers are
+        quick, and be out of the processor's cache when their turn comes.
+        """
+        self._waits += 1
+        self._turn.acquire(True, limits.GIVE_WAY_S)
 
     def put_back(self, pushes: Sequence[Push]) -> None:
         """What was taken and could not be consumed is the next to be taken."""

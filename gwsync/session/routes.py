@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from .. import switches
+from .. import limits, switches
 from ..errors import GatewayError
 from ..values import MARKERS, Event, Push
 from .queues import Queue, weigh
@@ -30,6 +30,7 @@ class Subscriptions:
         self.members: tuple[Queue, ...] = ()
         self._unfiltered: tuple[Queue, ...] = ()
         self._by_name: dict[str, tuple[Queue, ...]] = {}
+        self._behind: Queue | None = None
         self._slow = switches.slow("dispatch")
         for queue in members:
             self.add(queue)
@@ -51,29 +52,42 @@ class Subscriptions:
             if others:
                 self._by_name[name] = others
 
-    def deliver(self, pushes: Sequence[Push]) -> None:
-        """Offer a batch to everyone who wants some of it, in order. Hub thread."""
+    def deliver(self, pushes: Sequence[Push], size: int | None = None) -> None:
+        """Offer a batch to everyone who wants some of it, in order. Hub thread.
+
+        ``size``: what it weighs, if nothing in it is large; else each push is weighed.
+        """
         if self._slow:
             return self._deliver_one_by_one(pushes)
+        each = size / len(pushes) if size is not None and pushes else None
+        if len(pushes) <= limits.DELIVER_AT_ONCE:
+            return self._deliver(pushes, each)
+        for at in range(0, len(pushes), limits.DELIVER_AT_ONCE):
+            self._deliver(pushes[at : at + limits.DELIVER_AT_ONCE], each)
+
+    def _deliver(self, pushes: Sequence[Push], each: float | None) -> None:
         if self._unfiltered:
-            size = weigh(pushes)
+            size = _weight(pushes, each)
             for queue in self._unfiltered:
                 self._offer(queue, pushes, size)
         if self._by_name:
-            self._deliver_by_name(pushes)
+            self._deliver_by_name(pushes, each)
+        behind, self._behind = self._behind, None
+        if behind is not None:  # one of them is enough: all may run meanwhile
+            behind.give_way()
 
-    def _deliver_by_name(self, pushes: Sequence[Push]) -> None:
+    def _deliver_by_name(self, pushes: Sequence[Push], each: float | None) -> None:
         present = set(map(_name, pushes))
         marked = not present.isdisjoint(MARKERS)  # or an event has the name of a marker
         wanted = self._by_name if marked else present & self._by_name.keys()
         queues = dict.fromkeys(queue for name in wanted for queue in self._by_name[name])
-        shares: dict[frozenset[str] | None, tuple[Sequence[Push], int]] = {}
+        shares: dict[frozenset[str], tuple[Sequence[Push], int]] = {}
         for queue in queues:
             names = queue.names or frozenset()
             share = shares.get(names)
             if share is None:
                 mine = pushes if names >= present else _sorted_out(pushes, names)
-                share = shares[names] = mine, weigh(mine)
+                share = shares[names] = mine, _weight(mine, each)
             self._offer(queue, *share)
 
     def _deliver_one_by_one(self, pushes: Sequence[Push]) -> None:
@@ -85,6 +99,8 @@ class Subscriptions:
 
     def _offer(self, queue: Queue, pushes: Sequence[Push], size: int) -> None:
         queue.offer(pushes, size)
+        if queue.is_behind():
+            self._behind = queue
         if queue.cancelled:
             self.remove(queue)
             log.warning("%s was full and is cancelled", queue.name)
@@ -117,6 +133,10 @@ class Subscriptions:
 def _sorted_out(pushes: Sequence[Push], names: frozenset[str]) -> list[Push]:
     """The events of these names, and every marker."""
     return [push for push in pushes if type(push) is not Event or push.name in names]
+
+
+def _weight(pushes: Sequence[Push], each: float | None) -> int:
+    return weigh(pushes) if each is None else int(each * len(pushes))
 
 
 def _without(queue: Queue, queues: tuple[Queue, ...]) -> tuple[Queue, ...]:

@@ -15,7 +15,6 @@ import greenlet
 from .. import limits
 from ..errors import ConfigError, ConnectionClosed, GatewayError
 from ..runtime.dispatch import Lane, NativeRunner, runner_here
-from ..runtime.native import allocate_lock
 from ..runtime.waiters import Waiter, make_waiter
 from ..values import Push
 from .queues import Queue
@@ -69,7 +68,7 @@ class Subscription(Queue):
         self.wake()
 
     def after_fork(self, goes_on: bool) -> bool:
-        self._lock = allocate_lock()
+        self._new_locks()
         self.clear()
         self.closed = self.closed or not goes_on
         self._runner.stop()
@@ -154,7 +153,7 @@ class _StreamQueue(Queue):
         self.wake()
 
     def after_fork(self, goes_on: bool) -> bool:
-        self._lock = allocate_lock()
+        self._new_locks()
         self.waiters.clear()
         self.end(
             ConnectionClosed(

@@ -131,7 +131,7 @@ class Supervisor:
     def apply(self, step: Step) -> None:
         """What the link's frames mean to subscribers and callers."""
         if step.pushes:
-            self.subscriptions.deliver(step.pushes)
+            self.subscriptions.deliver(step.pushes, step.size)
         for call in step.subscribed:
             self.remembered.answered(call)
         for call in step.refused:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.tools import eventually
+from conformance.tools import elapsed_below, eventually
 from gwsync import limits
 from gwsync.session.queues import Queue
 from gwsync.session.subscriptions import PushStream, Subscription
@@ -422,3 +422,37 @@ def test_a_callback_that_stands_still_is_named_once(
     subscription.look(400.0)
     subscription.look(500.0)
     assert len(caplog.records) == 3
+
+
+def behind(queue: Queue) -> Queue:
+    queue.offer([event(n) for n in range(limits.DISPATCH_BATCH)])
+    return queue
+
+
+def test_the_hub_waits_for_a_consumer_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "GIVE_WAY_S", 60.0)
+    queue = behind(Queue((), 1000, "drop_oldest"))
+    assert queue.is_behind()
+
+    def take() -> None:
+        eventually(lambda: queue._waits, "the hub waits", 5)
+        queue.take()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    with elapsed_below(10, "the wait ends with the take"):
+        queue.give_way()
+    thread.join()
+    assert not queue.is_behind()
+
+
+def test_a_consumer_that_takes_nothing_is_not_waited_for_for_ever() -> None:
+    queue = behind(Queue((), 1000, "drop_oldest"))
+    for _ in range(limits.GIVE_WAY_TIMES):
+        assert queue.is_behind()
+        queue.give_way()
+    assert not queue.is_behind()
+    queue.take()
+    assert behind(queue).is_behind()
+    queue.give_way()  # at once: it was told of that take
+    assert not Queue((), 1000, "drop_oldest").is_behind()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gwsync import limits
 from gwsync.session.queues import EndWatcher, Queue
 from gwsync.session.routes import Subscriptions
 from gwsync.values import Dropped, Event, SeqGap, StateChange
@@ -166,3 +167,39 @@ def test_who_waits_for_the_end_takes_no_pushes(subscriptions: Subscriptions) -> 
     assert not watcher.has_pushes()
     subscriptions.end(None)
     assert ended == [True]
+
+
+@pytest.mark.parametrize("names", [(), ("demo",), ("demo", "other")])
+@pytest.mark.parametrize("size", [None, 300_000])
+def test_a_large_batch_is_handed_out_in_parts_and_its_consumers_come_between(
+    names: tuple[str, ...], size: int | None
+) -> None:
+    """So that a queue need not hold all of it at once."""
+    subscriptions = Subscriptions()
+    waited: list[int] = []
+
+    class Consumed(Queue):
+        def give_way(self) -> None:
+            waited.append(self.status.queued)
+            seen.extend(self.take())
+
+    seen: list[Any] = []
+    queue = Consumed(names, 1000, "drop_oldest")
+    subscriptions.add(queue)
+    pushes = [event(n, "demo" if n % 3 else "other") for n in range(3000)]
+    subscriptions.deliver(pushes, size)
+    seen.extend(drained(queue))
+    assert seen == [push for push in pushes if not names or push.name in names]
+    assert len(waited) >= 5
+    assert max(waited) <= limits.DELIVER_AT_ONCE
+    assert queue._bytes == 0
+
+
+def test_small_events_weigh_their_share_and_large_ones_what_they_are() -> None:
+    subscriptions = Subscriptions()
+    queue = Queue(("a",), 1000, "drop_oldest")
+    subscriptions.add(queue)
+    subscriptions.deliver([event(1, "a"), event(2, "b")], 500)
+    assert queue._bytes == 250
+    subscriptions.deliver([Event("a", b'"' + b"x" * 9998 + b'"'), event(2, "b")])
+    assert queue._bytes == 250 + 10_000
