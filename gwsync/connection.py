@@ -12,10 +12,9 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import limits
-from .api.http import Http
 from .config import UNSET, Config, Unset, checked_timeout
 from .errors import ConfigError, ConnectionClosed, GatewayError
 from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
@@ -30,6 +29,9 @@ from .session.supervisor import Supervisor
 from .transport.dial import Dial
 from .transport.dial import dial as direct_dial
 from .values import Hello, Status
+
+if TYPE_CHECKING:
+    from .api.http import Http
 
 Callback = TypeVar("Callback", bound=Callable[[Any], object])
 
@@ -292,6 +294,8 @@ class Connection:
     @property
     def http(self) -> Http:
         """What the gateway answers over plain HTTP; needs no connection."""
+        from .api.http import Http
+
         return Http(self._configured)
 
     def __enter__(self) -> Connection:
@@ -305,7 +309,7 @@ class Connection:
         # keep the object alive, so none is ended by this. Takes no lock and never waits.
         supervisor = getattr(self, "_supervisor", None)
         if supervisor is not None:
-            supervisor.close(_nobody)
+            supervisor.close(lambda: None)  # nobody waits for that
 
     def __repr__(self) -> str:
         status = self.status()
@@ -367,10 +371,6 @@ class Connection:
                 # parent's link.
                 with contextlib.suppress(OSError):
                     os.close(supervisor.link.detach_after_fork())
-
-
-def _nobody() -> None:
-    """Nobody waits for that socket to be gone."""
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()

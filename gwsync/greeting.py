@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from . import markup, payloads
+from . import payloads
 from .decoding import decode_json
 from .payloads import PresenceRow
 
@@ -173,6 +173,8 @@ class Hello:
         )
 
     def _repr_html_(self) -> str:
+        from . import markup  # for notebooks only
+
         return markup.hello(self)
 
 

@@ -95,3 +95,7 @@ DELIVER_AT_ONCE = 512  # of a flood's batch; then its consumers may take them
 GIVE_WAY_S = 0.001  # the hub waits at most, for a consumer to take what there is
 GIVE_WAY_TIMES = 10  # in a row for one that takes nothing: it is held up elsewhere
 WORKER_IDLE_S = 10.0  # an idle callback thread leaves after this
+
+# -- the state directory --------------------------------------------------------
+STATE_FILES = 64  # of which what they hold is kept
+STATE_FILE_SETTLED_NS = 100_000_000  # not before: some file systems count in hundredths

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from . import markup, payloads, waterfall
+from . import payloads
 from .decoding import decode_json as decode_json
 from .errors import GatewayError, ProtocolError
 from .greeting import Hello as Hello
@@ -209,9 +209,13 @@ class Trace:
         return "\n".join(map(str, self.stages))
 
     def _repr_html_(self) -> str:
+        from . import markup  # for notebooks only
+
         return markup.trace(self)
 
     def _repr_svg_(self) -> str:
+        from . import waterfall
+
         return waterfall.svg(self)
 
 
@@ -255,6 +259,8 @@ class Status:
     trace: Trace | None = None
 
     def _repr_html_(self) -> str:
+        from . import markup  # for notebooks only
+
         return markup.status(self)
 
 

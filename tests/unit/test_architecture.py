@@ -49,6 +49,7 @@ BESIDE = [
     },
     {"config", "discovery"},
     {"identity", "statefile"},
+    {"statefile", "runtime"},
 ]
 
 # What a module may not import, by the part it belongs to.

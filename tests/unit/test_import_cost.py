@@ -58,6 +58,9 @@ LATER = (
     "certifi",
     "gwsync.testing",
     "gwsync.cli",
+    "gwsync.api",
+    "gwsync.markup",
+    "gwsync.waterfall",
 )
 
 
