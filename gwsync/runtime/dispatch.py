@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from _queue import Empty, SimpleQueue  # the C one: queue.SimpleQueue may be patched
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import gevent
+from gevent._hub_local import get_hub_if_exists
 
 from .. import limits
 from .hub import after_fork_in_child
@@ -82,10 +84,14 @@ def run_native(job: Job) -> None:
 
 
 class Runner(Protocol):
-    """Where one subscription's jobs run. Both methods may be called from any thread."""
+    """Where one subscription's jobs run; ``run`` and ``stop`` may be called from any thread.
+
+    A job that goes on and on calls ``pause`` now and then.
+    """
 
     def run(self, job: Job) -> None: ...
     def stop(self) -> None: ...
+    def pause(self) -> None: ...
 
 
 class NativeRunner:
@@ -96,6 +102,9 @@ class NativeRunner:
 
     def stop(self) -> None:
         pass
+
+    def pause(self) -> None:
+        """The interpreter changes threads by itself."""
 
 
 class HubRunner:
@@ -110,6 +119,7 @@ class HubRunner:
         self._hub = gevent.get_hub()
         self._keeper: Any = self._hub.loop.async_()
         self._keeper.start(_nothing)
+        self._paused_at = 0.0
 
     def run(self, job: Job) -> None:
         try:
@@ -121,6 +131,13 @@ class HubRunner:
         """No longer keep the hub waiting; what is run after that still runs there."""
         with contextlib.suppress(Exception):
             self._soon(self._let_go)
+
+    def pause(self) -> None:
+        """Let the hub's other greenlets run: a flood would keep them out as long as it lasts."""
+        if time.monotonic() - self._paused_at >= limits.YIELD_EVERY_S:
+            if get_hub_if_exists() is self._hub:
+                gevent.sleep(limits.YIELD_SLEEP_S)
+            self._paused_at = time.monotonic()
 
     def _soon(self, function: Callable[..., Any], *args: Any) -> None:
         loop = self._hub.loop
@@ -150,12 +167,12 @@ class Lane:
     ``kick()`` may be called from any thread.
     """
 
-    __slots__ = ("_idle", "_pending", "_run", "_step")
+    __slots__ = ("_idle", "_pending", "_runner", "_step")
 
-    def __init__(self, step: Job, pending: Callable[[], bool], run: Callable[[Job], Any]) -> None:
+    def __init__(self, step: Job, pending: Callable[[], bool], runner: Runner) -> None:
         self._step = step
         self._pending = pending
-        self._run = run
+        self._runner = runner
         self._idle = [True]  # whoever pops it runs; list operations are atomic
 
     @property
@@ -170,7 +187,7 @@ class Lane:
         except IndexError:
             return  # another thread was faster
         try:
-            self._run(self._pump)
+            self._runner.run(self._pump)
         except RuntimeError:  # no thread can be started: with the next push, perhaps
             self._idle.append(True)
             log.exception("nothing can run a gwsync callback now")
@@ -179,6 +196,8 @@ class Lane:
         try:
             while self._pending():
                 self._step()
+                if self._pending():
+                    self._runner.pause()
         finally:
             self._idle.append(True)
             # Work that arrived between the last look and this found it busy.

@@ -45,7 +45,7 @@ class Subscription(Queue):
         self.errors = 0
         self._detach = detach
         self._runner = runner_here()
-        self._lane = Lane(self._run_some, self.has_work, self._runner.run)
+        self._lane = Lane(self._run_some, self.has_work, self._runner)
         self._inside: object = None  # the greenlet that is inside the callback
         self._rest: Iterator[Push] = iter(())  # of what was taken: the push it is with is off it
         self._seen: tuple[object, int] | None = None  # where the last look found it
@@ -73,7 +73,7 @@ class Subscription(Queue):
         self.closed = self.closed or not goes_on
         self._runner.stop()
         self._runner = NativeRunner() if self.closed else runner_here()
-        self._lane = Lane(self._run_some, self.has_work, self._runner.run)
+        self._lane = Lane(self._run_some, self.has_work, self._runner)
         self._inside = None
         return goes_on
 
