@@ -17,6 +17,7 @@ UNITS = {
     "p50_first_us": "us p50 of the first",
     "p99_us": "us p99",
     "ms": "ms",
+    "cpu_ms": "ms CPU",
     "peak_mb": "MB peak",
     "modules": "modules",
     "kb_each": "KB each",

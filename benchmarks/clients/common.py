@@ -8,7 +8,6 @@ the payload.
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import sys
 import threading
@@ -179,9 +178,10 @@ def params_of(job: Job) -> dict[str, Any]:
 
 
 def rss_kb() -> int:
-    """What this process has in memory just now."""
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize() // 1024
+    """What this process has in memory just now, or had there until the system needed the room."""
+    with open("/proc/self/status") as status:
+        found = dict(line.split(":", 1) for line in status)
+    return sum(int(found.get(name, "0").split()[0]) for name in ("VmRSS", "VmSwap"))
 
 
 def slopes(sizes: list[int], count: int, took: float) -> Result:
