@@ -336,8 +336,9 @@ class Conversation:
 
 
 def _until_binary(frames: list[bytes]) -> list[bytes]:
-    kinds = list(map(type, frames))
-    return frames[: kinds.index(Binary)] if Binary in kinds else frames
+    if Binary in set(map(type, frames)):
+        return frames[: list(map(type, frames)).index(Binary)]
+    return frames
 
 
 def _is_accepted(response: Response, call: Call) -> bool:

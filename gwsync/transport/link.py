@@ -36,6 +36,8 @@ class Link:
         self._scanner = Scanner(max_message)
         self._end: GatewayError | None = None
         self._next_yield = 0.0
+        self._clock = gevent.get_hub().loop.now
+        self._room = limits.RECV_MIN_BYTES
         self.writer = Writer(sock, self._scanner.pings)
 
     @property
@@ -60,8 +62,10 @@ class Link:
                 self.writer.post(scanner.answer, ABNF.OPCODE_CLOSE)
                 self._end = scanner.error
                 break
-            messages = scanner.feed(self._leftover or self._recv())
+            data = self._leftover or self._recv()
+            messages = scanner.feed(data)
             self._leftover = b""
+            self._make_room(len(data), scanner.taken)
             if scanner.pings:
                 self.writer.wake()
             if messages:
@@ -71,12 +75,12 @@ class Link:
 
     def _recv(self) -> bytes:
         """What has arrived; nothing when the link has ended."""
-        now = time.monotonic()
-        if now >= self._next_yield:  # a socket that is never empty never yields by itself
+        if time.monotonic() >= self._next_yield:  # a socket that is never empty never yields
             gevent.sleep(limits.YIELD_SLEEP_S)
             self._next_yield = time.monotonic() + limits.YIELD_EVERY_S
+        turn = self._clock()
         try:
-            data: bytes = self._sock.recv(limits.RECV_BUFFER_BYTES)
+            data: bytes = self._sock.recv(self._room)
         except OSError as error:
             self._end = self._end or self.writer.broke or broken_by(error)
             return b""
@@ -84,8 +88,23 @@ class Link:
             eof = ConnectionLost("the link ended without a close frame", reason="eof")
             self._end = self.writer.broke or eof
         self.bytes_in += len(data)
-        self.bytes_at = time.monotonic()
+        self.bytes_at = now = time.monotonic()
+        if self._clock() != turn:  # it had to wait, so others had their turn
+            self._next_yield = now + limits.YIELD_EVERY_S
         return data
+
+    def _make_room(self, got: int, frames: int) -> None:
+        """Read more at once from now on, or less.
+
+        A fresh buffer each time, of which only what was filled is kept: an idle link
+        holds none, and messages are cut out of bytes at half the price of a bytearray.
+        """
+        room = self._room
+        most = limits.RECV_BUFFER_BYTES if frames > limits.RECV_FEW else limits.RECV_MAX_BYTES
+        if got < room // 4 or frames > limits.RECV_FRAMES:
+            self._room = max(room // 2, limits.RECV_MIN_BYTES)
+        elif got == room < most:
+            self._room = room * 2
 
     # -- writing: the writer's -----------------------------------------------------
     def send(self, message: bytes, parcel: Parcel | None = None) -> None:

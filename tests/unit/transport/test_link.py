@@ -369,3 +369,31 @@ def test_a_forked_child_is_left_the_descriptor_alone(pair: Pair) -> None:
     assert pair.link.detach_after_fork() == sock.fileno()
     pair.link.abort()  # nothing of it is the child's to close
     sock.close()
+
+
+def test_more_is_read_at_once_while_there_is_more(pair: Pair) -> None:
+    """A recv is small for the idle link, and large for the flooded one, if frames are large."""
+    assert pair.link._room == limits.RECV_MIN_BYTES
+    big = frame(b"x" * 60_000) * 40
+    sender = gevent.get_hub().threadpool.spawn(pair.far.sendall, big)
+    got = 0
+    most = 0
+    while got < 40:
+        got += len(pair.receive())
+        most = max(most, pair.link._room)
+    sender.get()
+    assert most >= limits.RECV_BUFFER_BYTES
+    for _ in range(6):
+        pair.far.sendall(frame(b"x"))
+        pair.receive()
+    assert pair.link._room == limits.RECV_MIN_BYTES
+    assert pair.link.bytes_in == len(big) + 6 * 3
+
+
+def test_a_flood_of_tiny_frames_is_read_in_small_lots(pair: Pair) -> None:
+    sender = gevent.get_hub().threadpool.spawn(pair.far.sendall, frame(b"") * 100_000)
+    got = 0
+    while got < 100_000:
+        got += len(pair.receive())
+        assert pair.link._room <= 2 * limits.RECV_MIN_BYTES
+    sender.get()
