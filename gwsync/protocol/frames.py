@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 
+from .. import switches
 from ..errors import ConfigError, ProtocolError
 from ..values import Event, Unread
 
 MAX_DEPTH = 200  # deeper params are a cycle or an accident
 _MAX_ESCAPES = 500_000  # looked at in a frame with broken ones: 0.2 s at most
 _KINDS: tuple[type[Any], ...] = (str, int, float, dict, list, tuple)
+_PLAIN_KINDS = frozenset({*_KINDS, bool, type(None)})
+_FEW_BYTES = 1024  # of JSON: looked at value by value, which takes microseconds then
 
 
 def _plain(value: Any) -> Any:
@@ -103,8 +107,51 @@ def _whole(escape: re.Match[bytes]) -> bytes:
 
 def encode_value(value: Any, what: str = "params") -> bytes:
     """``value`` as JSON. Raises ConfigError with the path to whatever JSON cannot hold."""
-    _check(value, what, MAX_DEPTH)
-    return _encode(value)
+    try:
+        encoded = _encode(value)
+    except Exception:
+        _check(value, what, MAX_DEPTH)  # knows why, and where
+        raise
+    if len(encoded) <= _FEW_BYTES or switches.slow("check") or not _is_plain(value):
+        _check(value, what, MAX_DEPTH)
+    return encoded
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether the encoder took nothing for something else; False where only `_check` can tell.
+
+    By levels instead of one value at a time, so that no Python code runs for each: that
+    would take ten times as long as the encoding. Lone surrogates the encoder refuses.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        kinds = set(map(type, level))
+        if not kinds <= _PLAIN_KINDS:
+            return False
+        if float in kinds and not all(map(math.isfinite, _only(float, level))):
+            return False
+        if int in kinds and not _fit(_only(int, level)):
+            return False
+        inner: list[Any] = []
+        if dict in kinds:
+            dicts = _only(dict, level)
+            if not set(map(type, chain.from_iterable(dicts))) <= {str}:
+                return False
+            inner += chain.from_iterable(map(dict.values, dicts))
+        for kind in kinds & {list, tuple}:
+            inner += chain.from_iterable(_only(kind, level))
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
+def _fit(numbers: Sequence[int]) -> bool:
+    return min(numbers) >= -(2**63) and max(numbers) < 2**64
+
+
+def _only(kind: type[Any], level: list[Any]) -> list[Any]:
+    return [value for value in level if type(value) is kind]
 
 
 def encode_request(id: str, method: str, params: bytes) -> bytes:
@@ -122,7 +169,7 @@ def _check(value: Any, path: str, depth: int) -> None:
     if isinstance(value, str):
         _check_text(value, path)
     elif isinstance(value, int):
-        if not -(2**63) <= value < 2**64:
+        if not _fit((value,)):
             raise ConfigError(f"{path} is an integer of more than 64 bits")
     elif isinstance(value, float):
         if not math.isfinite(value):
