@@ -41,6 +41,7 @@ RECV_MAX_BYTES = 256 * 1024  # the same, where a recv brings no more frames than
 RECV_FEW = 16
 RECV_FRAMES = 512  # more than these in one recv keep others waiting
 KEPT_PIECE_BYTES = 16 * 1024  # of a message under way; smaller ones are put together
+EMPTIED_BYTES = 4096  # a recv that got less has left nothing, most likely
 YIELD_EVERY_S = 0.005  # a flooded reader must let the hub poll; 5 ms gives 15 ms gaps
 YIELD_SLEEP_S = 1e-6  # gevent.sleep(0) is not a yield: 264 ms gaps were measured
 CONTROL_FRAME_BYTES = 125  # RFC 6455 section 5.5
@@ -59,6 +60,10 @@ MAX_REFUSED_DELAY_S = 5.0  # between tries of a call that the busy gateway did n
 FORGOTTEN_SLOT_S = 10.0  # a call given up still holds its place at the gateway that long
 KEY_LIFETIME_S = 240.0  # the gateway remembers idempotency keys for 300 s
 RESTORE_TIMEOUT_S = 5.0  # to make the server-side subscriptions of the last link again
+LARGE_FRAME_BYTES = 4096  # from there on masking is worth an extension
+MASK_IMPORT_BYTES = 256 * 1024  # masked without it in a millisecond; importing it takes ten
+MASK_KEYS_BYTES = 1024  # of random keys taken at once
+DIRECT_FRAME_BYTES = 16 * 1024  # a caller's thread writes its own request up to there
 WRITE_CHUNK_BYTES = 64 * 1024  # written at once; a caller can take back what has its end behind it
 
 # -- plain HTTP -----------------------------------------------------------------

@@ -148,6 +148,11 @@ class Conversation:
                 what = f"the link is dead: no answer to a ping ({self._ping_timeout_s:g} s)"
             self._end(step, ConnectionLost(what, close_code=4000, reason="tick timeout"), 4000)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no call is on its way, so that one may be made by its caller. Any thread."""
+        return self._pending.idle
+
     def call(self, call: Call, now: float) -> bytes:
         """The request's bytes; from here on it is this conversation's to settle."""
         if self.state is not State.OPEN:
@@ -155,6 +160,17 @@ class Conversation:
         call.sent_at = now
         call.first_sent_at = min(call.first_sent_at, now)
         return encode_request(self._pending.add(call), call.method, call.params)
+
+    def try_call(self, call: Call, now: float) -> bytes | None:
+        """The same for any thread, whatever ends this meanwhile; None: nothing was done.
+
+        Else :meth:`lost` may have the call already, and who claims it decides whether it leaves.
+        """
+        try:
+            frame = self.call(call, now)
+        except RuntimeError:
+            return None
+        return None if self.state is State.ENDED and self._pending.remove(call) else frame
 
     def forget(self, call: Call, now: float) -> None:
         """The caller gave up; an answer that still comes is counted and ignored."""

@@ -70,6 +70,8 @@ class Supervisor:
     # -- any thread ---------------------------------------------------------------------
     def submit(self, calls: Sequence[Call]) -> None:
         """Have ``calls`` sent, in order, as soon as that is possible."""
+        if len(calls) == 1 and self.calls.write_now(calls[0], self.hub):
+            return
         self.hub.call_soon(self._submit, calls)
 
     def abandon(self, calls: Sequence[Call]) -> None:

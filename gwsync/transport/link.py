@@ -1,7 +1,7 @@
 """One open WebSocket: messages in batches in, messages out.
 
-The socket, and who may use it: one greenlet reads, the writer's writes, both on the hub
-thread. What arrives is taken apart by a Scanner.
+The socket, and who may use it: one greenlet reads on the hub thread, the writer writes.
+What arrives is taken apart by a Scanner.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent.socket import socket
 from websocket import ABNF
 
 from .. import limits
@@ -21,10 +23,14 @@ from .writer import Parcel, Writer, broken_by
 
 
 class Link:
-    """Made by the dial, used on the hub thread only, ended by :meth:`abort`."""
+    """Made by the dial, used on the hub thread, but for its writer; ended by :meth:`abort`."""
 
     def __init__(
-        self, sock: Any, leftover: bytes = b"", max_message: int = limits.MAX_MESSAGE_BYTES
+        self,
+        sock: Any,
+        leftover: bytes = b"",
+        max_message: int = limits.MAX_MESSAGE_BYTES,
+        call_soon: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         sock.settimeout(None)
         self.frames_in = 0
@@ -38,7 +44,9 @@ class Link:
         self._next_yield = 0.0
         self._clock = gevent.get_hub().loop.now
         self._room = limits.RECV_MIN_BYTES
-        self.writer = Writer(sock, self._scanner.pings)
+        self._plain = type(sock) is socket  # TLS may hold what the socket does not show
+        self._emptied = False
+        self.writer = Writer(sock, self._scanner.pings, call_soon)
 
     @property
     def max_message(self) -> int:
@@ -75,18 +83,24 @@ class Link:
 
     def _recv(self) -> bytes:
         """What has arrived; nothing when the link has ended."""
-        if time.monotonic() >= self._next_yield:  # a socket that is never empty never yields
-            gevent.sleep(limits.YIELD_SLEEP_S)
-            self._next_yield = time.monotonic() + limits.YIELD_EVERY_S
-        turn = self._clock()
+        sock, turn = self._sock, self._clock()
         try:
-            data: bytes = self._sock.recv(self._room)
+            if self._emptied and sock._read_event is not None:
+                # Not a recv in vain first. It costs a system call, and lets go of the GIL just
+                # when a caller was woken: then the two threads would get in each other's way.
+                sock._wait(sock._read_event)
+            elif time.monotonic() >= self._next_yield:
+                # A socket that is never empty never yields by itself.
+                gevent.sleep(limits.YIELD_SLEEP_S)
+                self._next_yield = time.monotonic() + limits.YIELD_EVERY_S
+            data: bytes = sock.recv(self._room)
         except OSError as error:
             self._end = self._end or self.writer.broke or broken_by(error)
             return b""
         if not data:
             eof = ConnectionLost("the link ended without a close frame", reason="eof")
             self._end = self.writer.broke or eof
+        self._emptied = self._plain and len(data) < limits.EMPTIED_BYTES
         self.bytes_in += len(data)
         self.bytes_at = now = time.monotonic()
         if self._clock() != turn:  # it had to wait, so others had their turn
@@ -136,6 +150,11 @@ class Link:
         self.writer.rest()
 
     @property
+    def takes_calls(self) -> bool:
+        """Whether what is sent now may still be answered."""
+        return not (self.ended or self._end or self.writer.took_leave)
+
+    @property
     def frames_out(self) -> int:
         return self.writer.frames_out
 
@@ -173,7 +192,6 @@ class Link:
         if not self.ended:
             self.ended = True
             self.writer.end()
-            self._sock.close()
 
     def detach_after_fork(self) -> int:
         """In a forked child: the descriptor, to be closed raw; nothing else is touched."""

@@ -92,7 +92,7 @@ READING = (
     Guard(
         "a reader yields every 5 ms",
         "transport/link.py",
-        "gevent.sleep(limits.YIELD_SLEEP_S)\n            self._next_yield",
+        "gevent.sleep(limits.YIELD_SLEEP_S)\n                self._next_yield",
         "self._next_yield",
         (LINK + "::test_a_flooded_reader_lets_others_run",),
     ),
@@ -182,7 +182,7 @@ CALLING = (
     Guard(
         "what was handed over counts as sent",
         "session/calls.py",
-        "unsent = not call.handed and (link.ended or call.claim())",
+        "unsent = not call.handed and (call.claim() or link.ended)",
         "unsent = True",
         (PROMISES + "::test_any_other_call_is_lost_at_once_and_never_repeated",),
     ),
@@ -210,8 +210,8 @@ CALLING = (
     Guard(
         "at most 200 calls in flight",
         "session/calls.py",
-        "for _ in range(limits.MAX_IN_FLIGHT - conversation.busy(now)):",
-        "for _ in range(10**6):",
+        "while line and room > 0:",
+        "while line:",
         (LOOPBACK + "test_calls.py::test_at_most_two_hundred_are_in_flight",),
     ),
     Guard(
