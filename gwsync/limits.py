@@ -30,6 +30,7 @@ HTTP_RETRY_MIN_S, HTTP_RETRY_MAX_S = 1.0, 60.0  # clamp for a Retry-After
 # -- frames -------------------------------------------------------------------
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # what we accept in one WebSocket message
 WHOLE_FRAME_BYTES = 4096  # decoded at once up to here; a longer one's payload when looked at
+LARGE_FRAME_BYTES = 16 * 1024  # from here on nobody so much as steps over the payload
 MAX_FRAGMENTS = 4096  # per message; tiny fragments are an attack, not a need
 PREAUTH_MESSAGE_BYTES = 64 * 1024  # nothing before hello-ok is larger, both ways
 DEFAULT_MAX_PAYLOAD_BYTES = 25 * 1024 * 1024  # hello policy.maxPayload of every release

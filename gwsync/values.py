@@ -26,12 +26,21 @@ class Binary(bytes):
 
 
 class Unread:
-    """A payload as it came, until somebody looks; ``failed`` is told, once, if it is unsound."""
+    """A payload as it came, until somebody looks; ``failed`` is told, once, if it is unsound.
 
-    __slots__ = ("_failed", "raw")
+    ``read`` finds it in ``raw`` if that is more than the payload, or raises ProtocolError.
+    """
 
-    def __init__(self, raw: bytes | msgspec.Raw, failed: Callable[[], None] | None = None) -> None:
+    __slots__ = ("_failed", "raw", "read")
+
+    def __init__(
+        self,
+        raw: bytes | msgspec.Raw,
+        failed: Callable[[], None] | None = None,
+        read: Callable[[Any], Any] | None = None,
+    ) -> None:
         self.raw = raw
+        self.read = read
         self._failed = failed
 
     def fail(self) -> None:
@@ -48,6 +57,8 @@ def _read(payload: Unread | bytes | msgspec.Raw, name: str) -> Any:
     if not len(memoryview(raw)):
         return None
     try:
+        if isinstance(payload, Unread) and payload.read is not None:
+            return payload.read(raw)
         return decode_json(raw, f"the payload of event {name!r}")
     except ProtocolError:
         if isinstance(payload, Unread):

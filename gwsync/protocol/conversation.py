@@ -8,6 +8,7 @@ does what it says. A table decides what each kind of frame means in each state::
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from .. import limits, switches
 from ..decoding import decode_json, decode_parts
 from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError, ProtocolMismatch
 from ..values import Binary, Event, Push
-from .frames import REFUSED, Response, Unknown, decode, decode_whole, encode_request
+from .frames import REFUSED, Response, Unknown, decode, decode_large, decode_whole, encode_request
 from .handshake import Accepted, Handshake
 from .liveness import Liveness, Verdict
 from .methods import SUBSCRIPTION_METHODS
@@ -83,7 +84,9 @@ class Conversation:
         self._sequence = Sequence()
         self._early: list[Event] = []
         self._invalid_at: deque[float] = deque()
-        self._whole_bytes = -1 if switches.slow("decode") else limits.WHOLE_FRAME_BYTES
+        careful = switches.slow("decode")
+        self._whole_bytes = -1 if careful else limits.WHOLE_FRAME_BYTES
+        self._large_bytes = sys.maxsize if careful else limits.LARGE_FRAME_BYTES
         self._methods: frozenset[str] = frozenset()
         self._connect: Call | None = None
 
@@ -222,6 +225,10 @@ class Conversation:
 
     def _decode(self, frame: bytes, now: float, step: Step) -> Response | Event | Unknown | None:
         try:
+            if len(frame) >= self._large_bytes:
+                event = decode_large(frame, self._count_unreadable)
+                if event is not None:
+                    return event
             return decode(frame, self._count_unreadable)
         except ProtocolError as error:
             self._invalid(error, now, step)

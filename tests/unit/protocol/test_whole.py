@@ -73,6 +73,52 @@ def test_a_long_payload_is_read_by_whoever_looks() -> None:
         assert got.payload is got.payload
 
 
+LARGE = b"x" * limits.LARGE_FRAME_BYTES
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"type":"event","event":"a","payload":["%s"],"seq":1}',
+        b'{"type":"event","event":"a","payload":["%s"],"seq":1,"stateVersion":{"health":7}}',
+        b'{"type":"event","event":"a","payload":["%s"],"seq":1,"stateVersion":{"a":"}b","c":[]}}',
+        b'{"type":"event","event":"a","payload":["%s"],"seq":1,"stateVersion":{oh}}',
+        b'{"type":"event","event":"a","payload":["%s"],"more":{"seq":9},"seq":1}',
+        b'{"type":"event","event":"a","payload":["%s"],"seq":1,"more":2}',
+        b'{"type":"event","event":"a","payload":["%s"],"payload":2,"seq":1}',
+        b'{"type":"event","event":"a","payload":{"b":"%s","seq":1}}',
+        b'{"type":"event","event":"a","payload":["%s,\\"seq\\":1}"],"seq":1}',
+        b'{"type":"event","event":"a","payload":["%s\\ud83d"],"seq":1}',
+        b'{"type":"event","event":"a","payload":["%s",1e999],"seq":1}',
+        b'{"type":"event","event":"a","payload":["%s"],"seq":1.0}',
+        b'{"type":"event","event":"a","payload":["%s"],"seq":-1}',
+        b'{"type":"event","event":"a","payload":["%s"],"seq":01}',
+        b'{ "type":"event","event":"a","payload":["%s"],"seq":1}',
+        b'{"type":"event","event":"a\\n","payload":["%s"],"seq":1}',
+        b'{"type":"res","id":"9","payload":["%s"],"seq":1}',
+    ],
+)
+def test_a_large_event_is_known_by_its_ends(raw: bytes) -> None:
+    batch = [raw % LARGE, scene.event(seq=2)]
+    fast, slow = scene.opened(), careful()
+    assert told(fast.receive(batch, START)) == told(slow.receive(batch, START))
+    assert fast.counters == slow.counters
+
+
+@pytest.mark.parametrize("payload", [b"[%s]", b'"%s', b'["%s"', b"%s", b"[" * 20_000 + b'"%s"'])
+def test_a_large_payload_that_is_none_is_told_to_who_looks(payload: bytes) -> None:
+    talk = scene.opened()
+    raw = b'{"type":"event","event":"a","payload":%s,"seq":1}' % (payload % LARGE)
+    (got,) = scene.say(talk, raw).pushes
+    assert isinstance(got, Event)
+    assert (got.name, got.seq, got.size) == ("a", 1, len(raw))
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match="a large event is not valid JSON"):
+            _ = got.payload
+    assert talk.counters["unreadable"] == 1
+    assert scene.say(careful(), raw).pushes == []
+
+
 @pytest.mark.parametrize("filling", [0, limits.WHOLE_FRAME_BYTES])
 def test_an_unreadable_payload_is_delivered_and_counted_once(filling: int) -> None:
     talk = scene.opened()
