@@ -16,10 +16,20 @@ from enum import Enum
 from typing import Any
 
 from .. import limits, switches
-from ..decoding import decode_json, decode_parts
+from ..decoding import decode_parts
 from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError, ProtocolMismatch
-from ..values import Binary, Event, Push
-from .frames import REFUSED, Response, Unknown, decode, decode_large, decode_whole, encode_request
+from ..values import Event, Push
+from .frames import (
+    REFUSED,
+    Response,
+    Unknown,
+    decode,
+    decode_large,
+    decode_whole,
+    encode_request,
+    is_accepted,
+    until_binary,
+)
 from .handshake import Accepted, Handshake
 from .liveness import Liveness, Verdict
 from .methods import SUBSCRIPTION_METHODS
@@ -190,7 +200,7 @@ class Conversation:
             return step
         if self._liveness is not None:
             self._liveness.heard(now)
-        texts = _until_binary(frames)
+        texts = until_binary(frames)
         if texts and max(map(len, texts)) <= self._whole_bytes:
             step.size = sum(map(len, texts))
         self._take(texts, now, step)
@@ -314,7 +324,7 @@ class Conversation:
         if call is None:
             return self._count_late(response, now, step)
         if response.ok is True:
-            if call.final and _is_accepted(response, call):
+            if call.final and is_accepted(response, call.method):
                 call.accepted = True
                 return
             result: Any = response.payload
@@ -356,21 +366,6 @@ class Conversation:
         self.state = State.ENDED
         step.error = error
         step.close_code = close_code
-
-
-def _until_binary(frames: list[bytes]) -> list[bytes]:
-    if Binary in set(map(type, frames)):
-        return frames[: list(map(type, frames)).index(Binary)]
-    return frames
-
-
-def _is_accepted(response: Response, call: Call) -> bool:
-    """Whether this is the first of two answers (`agent`): the call goes on."""
-    try:
-        payload = decode_json(response.payload, call.method)
-    except ProtocolError:
-        return False
-    return isinstance(payload, dict) and payload.get("status") == "accepted"
 
 
 class Kind(Enum):

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .. import switches
+from ..decoding import decode_json
 from ..errors import ConfigError, ProtocolError
-from ..values import Event, Unread
+from ..values import Binary, Event, Unread
 
 MAX_DEPTH = 200  # deeper params are a cycle or an accident
 _MAX_ESCAPES = 500_000  # looked at in a frame with broken ones: 0.2 s at most
@@ -98,6 +99,22 @@ def decode_large(frame: bytes, unreadable: Callable[[], None] | None = None) -> 
     except REFUSED:
         return None
     return Event(begin[1].decode(), Unread(frame, unreadable, _payload_of), int(end[1]), versions)
+
+
+def is_accepted(response: Response, method: str) -> bool:
+    """Whether this is the first of two answers (`agent`): the call goes on."""
+    try:
+        payload = decode_json(response.payload, method)
+    except ProtocolError:
+        return False
+    return isinstance(payload, dict) and payload.get("status") == "accepted"
+
+
+def until_binary(frames: list[bytes]) -> list[bytes]:
+    """The text before the first binary message, which is no frame of a gateway's."""
+    if Binary in set(map(type, frames)):
+        return frames[: list(map(type, frames)).index(Binary)]
+    return frames
 
 
 def _payload_of(frame: bytes) -> Any:

@@ -720,3 +720,9 @@ def test_an_unknown_frame_is_dropped_and_counted(begin: Any, sent: bytes) -> Non
 def test_every_kind_of_frame_is_decided_in_every_live_state() -> None:
     live = [state for state in State if state is not State.ENDED]
     assert set(_ACTIONS) == set(itertools.product(live, Kind))
+
+
+def test_a_call_of_any_thread_before_hello_ok_is_not_made() -> None:
+    talk = scene.asked()
+    assert talk.try_call(Call("health", b"{}"), START) is None
+    assert talk.lost() == []
