@@ -17,6 +17,7 @@ pushes, or 64 MiB of payloads; what happens then is ``on_full``'s:
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -170,6 +171,8 @@ class Queue:
             self._batches.appendleft((pushes, size))
             self._count += len(pushes)
             self._bytes += size
+            # Every fence is behind them, also where losses made its number pass meanwhile.
+            self._fences = [(max(at, self._head), notify) for at, notify in self._fences]
             self._head -= len(pushes)
 
     def has_pushes(self) -> bool:
@@ -189,7 +192,9 @@ class Queue:
         """The fences with nothing in front of them any more; they are gone then."""
         if self._dropped:
             return []
-        head, fences = self._head, self._fences
+        # Nothing is in front of any in an empty queue; what they waited for may be lost.
+        head = self._head if self._batches else math.inf
+        fences = self._fences
         self._fences = [fence for fence in fences if fence[0] > head]
         return [notify for at, notify in fences if at <= head]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from conformance.tools import elapsed_below, eventually
@@ -102,7 +102,14 @@ ACTS = st.lists(
 )
 
 
+LOST_IN_HAND = [("offer", 1), ("take", 1), ("fence", 1), ("offer", 3), ("put back", 1)]
+LOST_IN_FRONT = ["offer", "offer", "take", "offer", "put back", "fence", "offer"]  # of the fence
+
+
 @given(ACTS, st.integers(1, 10), st.sampled_from(["drop_oldest", "block"]))
+@example([(act, 1) for act in LOST_IN_FRONT], 1, "block")
+@example(LOST_IN_HAND, 1, "drop_oldest")
+@settings(max_examples=300)
 def test_whatever_happens_in_whatever_order(
     acts: list[tuple[str, int]], bound: int, on_full: str
 ) -> None:
