@@ -722,7 +722,8 @@ def test_every_kind_of_frame_is_decided_in_every_live_state() -> None:
     assert set(_ACTIONS) == set(itertools.product(live, Kind))
 
 
-def test_a_call_of_any_thread_before_hello_ok_is_not_made() -> None:
-    talk = scene.asked()
-    assert talk.try_call(Call("health", b"{}"), START) is None
-    assert talk.lost() == []
+def test_a_caller_that_asks_of_an_open_link_is_in_flight() -> None:
+    talk, asked = opened(), Call("health", b"{}")
+    assert talk.try_call(asked, START) is not None
+    assert talk.in_flight == 1
+    assert talk.lost() == [asked]
