@@ -79,6 +79,7 @@ MIN_TICK_S, MAX_TICK_S = 1.0, 300.0  # clamp for a nonsensical policy
 SILENT_TICKS = 2  # the official client's rule
 PING_TIMEOUT_S = 10.0  # for the answer to our own ping; ours goes out after one idle tick
 READER_TURN_S = 0.002  # for the reader, before a link is condemned
+READER_LATE_S, READER_TURNS = 0.1, 4  # a turn that took longer gave it none: so many in all
 WATCH_EVERY_S = 1.0  # how often a link is looked at, and a sleep of the machine noticed
 JUMP_S = 2.0  # clocks that differ by more: the machine slept, or the process was stopped
 WAKE_TIMEOUT_S = 1.0  # for an answer after a sleep longer than any silence allowed

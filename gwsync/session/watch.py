@@ -74,9 +74,7 @@ class Watch:
         self._judge(self._conversation.woke(slept_s, now), now)
 
     def _on_due(self) -> None:
-        # If this process stood still until now, what came meanwhile is unread: the reader's
-        # turn comes first.
-        gevent.sleep(limits.READER_TURN_S)
+        _readers_turn()
         self._due = None
         if not self._rounds.slept():
             self._hear()
@@ -121,6 +119,18 @@ class Watch:
         )
 
 
+def _readers_turn() -> None:
+    """If this process stood still until now, what came meanwhile is unread: it comes first.
+
+    And again, if the process stood still in that turn.
+    """
+    for _ in range(limits.READER_TURNS):
+        began = time.monotonic()
+        gevent.sleep(limits.READER_TURN_S)
+        if time.monotonic() - began < limits.READER_LATE_S:
+            return
+
+
 class Rounds:
     """The greenlet that looks at every link of one hub, while there are any."""
 
@@ -142,7 +152,7 @@ class Rounds:
         """Whether this process had no part in the last seconds; then every link is asked."""
         slept_s = self._sleeps.slept_s(limits.WATCH_EVERY_S)
         if slept_s:
-            gevent.sleep(limits.READER_TURN_S)  # what came meanwhile is unread
+            _readers_turn()
             self._each(lambda watch, now: watch.woke(slept_s, now))
         return bool(slept_s)
 

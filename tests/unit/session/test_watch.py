@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from gwsync import limits
 from gwsync.runtime.clock import SleepWatch
-from gwsync.session.watch import Rounds
+from gwsync.session.watch import Rounds, _readers_turn
 
 
 class Watched:
@@ -42,6 +43,27 @@ def test_after_a_sleep_the_reader_has_its_turn_first(monkeypatch: pytest.MonkeyP
     assert rounds.slept()
     rounds.leave(watch)
     assert notes[:2] == ["reader", "slept 3"]
+
+
+def test_a_turn_in_which_the_process_stood_still_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody held the interpreter: what came in that time is unread still."""
+    slow = [0.2, 0.2]
+    turns: list[float] = []
+    sleep = gevent.sleep
+
+    def stands_still(seconds: float) -> None:
+        turns.append(seconds)
+        if slow:
+            time.sleep(slow.pop())
+        sleep(seconds)
+
+    monkeypatch.setattr(gevent, "sleep", stands_still)
+    _readers_turn()
+    assert len(turns) == 3
+    slow[:] = [0.11] * 100
+    turns.clear()
+    _readers_turn()
+    assert len(turns) == limits.READER_TURNS
 
 
 def test_one_that_fails_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
