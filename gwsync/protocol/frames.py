@@ -24,6 +24,7 @@ MAX_DEPTH = 200  # deeper params are a cycle or an accident
 _MAX_ESCAPES = 500_000  # looked at in a frame with broken ones: 0.2 s at most
 _KINDS: tuple[type[Any], ...] = (str, int, float, dict, list, tuple)
 _PLAIN_KINDS = frozenset({*_KINDS, bool, type(None)})
+_FLAT_KINDS, _NAMES = {str, int, bool, type(None)}, frozenset({str})
 _FEW_BYTES = 1024  # of JSON: looked at value by value, which takes microseconds then
 
 
@@ -167,9 +168,22 @@ def encode_value(value: Any, what: str = "params") -> bytes:
     except Exception:
         _check(value, what, MAX_DEPTH)  # knows why, and where
         raise
-    if len(encoded) <= _FEW_BYTES or switches.slow("check") or not _is_plain(value):
+    plain = _is_flat if len(encoded) <= _FEW_BYTES else _is_plain
+    if not plain(value) or switches.slow("check"):
         _check(value, what, MAX_DEPTH)
     return encoded
+
+
+def _is_flat(value: Any) -> bool:
+    """What most calls have, a dict of texts and numbers, judged in one look."""
+    if type(value) is not dict:
+        return False
+    kinds = set(map(type, value.values()))
+    return (
+        kinds <= _FLAT_KINDS
+        and _NAMES.issuperset(map(type, value))
+        and (int not in kinds or _fit(_only(int, list(value.values()))))
+    )
 
 
 def _is_plain(value: Any) -> bool:

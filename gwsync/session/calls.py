@@ -84,6 +84,8 @@ class Calls:
         always in one of them: asked in that order, none is overlooked. The link may end at
         any moment: then either it is ours still, or :meth:`over` has it.
         """
+        if not hub.idle:  # before the look at the link: that may be about to be let go
+            return False
         present = self._present
         if present is None or len(call.params) > limits.DIRECT_FRAME_BYTES:
             return False
@@ -92,7 +94,7 @@ class Calls:
         if not (writer.direct and conversation.idle):
             return False
         try:
-            if not (writer.begin(call) and hub.idle and not self._line and conversation.idle):
+            if not (writer.begin(call) and not self._line and conversation.idle):
                 return False
             permit = call.permit
             request = conversation.try_call(call, time.monotonic())

@@ -409,7 +409,10 @@ def test_a_call_before_the_link_is_open_is_a_bug_of_ours(begin: Any) -> None:
 def test_a_caller_may_ask_at_any_time(begin: Any) -> None:
     talk = begin()
     assert talk.try_call(Call("health", b"{}"), START) is None
-    assert opened().idle
+    talk = opened()
+    assert talk.idle
+    assert talk.try_call(Call("health", b"{}"), START) is not None
+    assert not talk.idle
 
 
 def test_a_link_that_is_lost_while_a_caller_makes_its_call_has_it_or_gives_it_back() -> None:
