@@ -12,8 +12,6 @@ import typing
 
 from . import process
 from .api import facets as _facets
-from .api.run_values import RunDelta, RunEvent, RunResult
-from .api.runs import Run
 from .config import UNSET, Config, ReconnectPolicy
 from .connection import Connection
 from .errors import (
@@ -79,6 +77,8 @@ if typing.TYPE_CHECKING:
     from .api.approvals import Approvals
     from .api.http import Http
     from .api.rpc_types import Rpc
+    from .api.run_values import RunDelta, RunEvent, RunResult
+    from .api.runs import Run
     from .api.sessions import Sessions
 
     approvals: Approvals
@@ -88,6 +88,10 @@ if typing.TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> typing.Any:
+    if name in ("Run", "RunDelta", "RunEvent", "RunResult"):
+        from .api import runs
+
+        return getattr(runs, name)
     if name == "rpc":
         return process.rpc()
     if name in _facets.NAMES:  # of the shared connection, whichever it is at each call

@@ -149,7 +149,9 @@ class Config:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "url", endpoint.parse(self.url, allow_plaintext=self.allow_plaintext).url)
+        parsed = endpoint.parse(self.url, allow_plaintext=self.allow_plaintext)
+        put(self, "_endpoint", parsed)  # no field: it says nothing that url does not
+        put(self, "url", parsed.url)
         for name in ("token", "password", "device_token"):
             _check_secret(name, getattr(self, name))
         put(self, "scopes", _names("scopes", self.scopes))
@@ -226,7 +228,8 @@ class Config:
 
     @property
     def endpoint(self) -> endpoint.Endpoint:
-        return endpoint.parse(self.url, allow_plaintext=self.allow_plaintext)
+        parsed: endpoint.Endpoint = self.__dict__["_endpoint"]
+        return parsed
 
     @property
     def proxy_url(self) -> ProxyURL | None:

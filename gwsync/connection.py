@@ -18,13 +18,15 @@ from . import limits
 from .api.converse import Conversing
 from .api.facets import Facets
 from .config import UNSET, Config, Unset, checked_timeout
-from .errors import ConfigError, ConnectionClosed, GatewayError
-from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread
+from .errors import ConfigError, GatewayError
+from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread, runs
 from .runtime.native import allocate_lock
 from .runtime.waiters import Countdown, ThreadWaiter, make_waiter
 from .session import exchange
-from .session.queues import EndWatcher, Queue, Subscriptions
+from .session.calls import closed_error
+from .session.queues import EndWatcher, Queue
 from .session.report import report
+from .session.routes import Subscriptions
 from .session.subscriptions import PushStream, Subscription
 from .session.supervisor import Supervisor
 from .transport.dial import Dial
@@ -296,11 +298,10 @@ class Connection(Conversing, Facets):
         self.close()
 
     def __del__(self) -> None:
-        # Forgotten without close(): nobody can use its socket any more. Subscriptions
-        # keep the object alive, so none is ended by this. Takes no lock and never waits.
+        # Forgotten without close(), and without subscriptions: those keep it. Never waits.
         supervisor = getattr(self, "_supervisor", None)
         if supervisor is not None:
-            supervisor.close(_nobody)
+            supervisor.close(lambda: None)  # nobody waits for that
 
     def __repr__(self) -> str:
         status = self.status()
@@ -317,19 +318,21 @@ class Connection(Conversing, Facets):
         return supervisor.max_payload if supervisor else limits.DEFAULT_MAX_PAYLOAD_BYTES
 
     def _configured(self) -> Config:
-        with self._lock:
-            if self._config is None:
-                self._config = Config.discover()
-            return self._config
+        if self._config is None:
+            with self._lock:
+                if self._config is None:
+                    self._config = Config.discover()
+        return self._config
 
     def _supervise(self) -> Supervisor:
         """The supervisor, made on first use. Raises ConnectionClosed after close()."""
+        supervisor = self._supervisor
+        if supervisor is not None and not self._closed and runs(supervisor.hub):
+            return supervisor
         config = self._configured()
         with self._lock:
             if self._closed:
-                raise ConnectionClosed(
-                    "the connection was closed", hint="connect() opens it again", outcome="not_sent"
-                )
+                raise closed_error()
             hub = get_hub_thread()
             if self._supervisor is None:
                 self._supervisor = Supervisor(config, self._dial, hub, self._subscriptions)
@@ -353,20 +356,14 @@ class Connection(Conversing, Facets):
         self._lock = allocate_lock()
         supervisor, self._supervisor = self._supervisor, None
         members = self._subscriptions.members
-        self._subscriptions = Subscriptions()
         goes_on = self._survives_fork
-        self._subscriptions.members = tuple(q for q in members if q.after_fork(goes_on))
+        self._subscriptions = Subscriptions(q for q in members if q.after_fork(goes_on))
         if supervisor is not None:
             _leaked.append(supervisor)
             if supervisor.link is not None:
-                # The raw descriptor only: a close frame or a TLS alert would end the
-                # parent's link.
+                # The raw descriptor only: any word would end the parent's link.
                 with contextlib.suppress(OSError):
                     os.close(supervisor.link.detach_after_fork())
-
-
-def _nobody() -> None:
-    """Nobody waits for that socket to be gone."""
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()

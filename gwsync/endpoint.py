@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import parse_qsl, urlsplit
 
 from .errors import ConfigError
@@ -28,7 +29,7 @@ class Endpoint:
     port: int
     resource: str
 
-    @property
+    @cached_property
     def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         """The IP literal that ``host`` is, or None for a name."""
         return _literal(self.host)

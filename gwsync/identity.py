@@ -15,9 +15,11 @@ import logging
 import os
 import secrets
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from .errors import ConfigError
-from .statefile import StateFile, make_directory, read_private, write_temporary
+from .statefile import StateFile, make_directory, read_kept, write_temporary
 
 log = logging.getLogger("gwsync.session")
 DEVICE_FILE, TOKENS_FILE = "device.json", "tokens.json"
@@ -61,14 +63,14 @@ def load_identity(state_dir: str) -> DeviceIdentity:
         return unkept
     path = os.path.join(state_dir, DEVICE_FILE)
     try:
-        found = _read_key(path)
+        found = read_kept(path, partial(_identity, path))
         if found is None:
             make_directory(state_dir)
             _create(path, _new_device())
-            found = _read_key(path)
+            found = read_kept(path, partial(_identity, path))
         if found is None:
             raise OSError("the new file vanished")
-        return DeviceIdentity(found)
+        return found
     except OSError as error:
         identity = DeviceIdentity(secrets.token_bytes(32))
         if _unkept.setdefault(state_dir, identity) is identity:
@@ -89,18 +91,11 @@ def _new_device() -> bytes:
     return json.dumps({"version": 1, "privateKey": base64.b64encode(key).decode()}).encode()
 
 
-def _read_key(path: str) -> bytes | None:
-    try:
-        text = read_private(path)
-        if text is None:
-            return None
-        key = base64.b64decode(json.loads(text)["privateKey"], validate=True)
+def _identity(path: str, content: bytes) -> DeviceIdentity:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        key = base64.b64decode(json.loads(content)["privateKey"], validate=True)
         if len(key) == 32:
-            return key
-    except ConfigError:
-        raise
-    except (ValueError, KeyError, TypeError):
-        pass
+            return DeviceIdentity(key)
     raise ConfigError(
         f"{path} is not a device identity of gwsync",
         hint="move it away to get a new identity, which the gateway may have to approve",
@@ -114,14 +109,18 @@ class TokenStore:
         self._file = StateFile(state_dir, TOKENS_FILE)
 
     def get(self, url: str, device_id: str, role: str) -> str | None:
-        entry = self._file.read().get(_key(url, device_id, role))
-        token = entry.get("token") if isinstance(entry, dict) else None
+        entry = self.entry(url, device_id, role)
+        token = entry.get("token") if entry is not None else None
         return token if isinstance(token, str) and token else None
+
+    def entry(self, url: str, device_id: str, role: str) -> dict[str, Any] | None:
+        """The token as it is stored, not to be changed."""
+        entry = self._file.read().get(_key(url, device_id, role))
+        return entry if isinstance(entry, dict) else None
 
     def put(self, url: str, device_id: str, role: str, token: str, scopes: tuple[str, ...]) -> None:
         """Remember ``token``; a directory that cannot be written only costs the reuse."""
-        entry = {"token": token, "scopes": list(scopes)}
-        self._file.update({_key(url, device_id, role): entry})
+        self._file.update({_key(url, device_id, role): entry_of(token, scopes)})
 
     def clear(self, url: str, device_id: str, role: str, token: str) -> None:
         """Forget ``token``, unless another process has stored a newer one meanwhile."""
@@ -132,6 +131,11 @@ class TokenStore:
                 isinstance(entries.get(key), dict) and entries[key].get("token") == token
             ),
         )
+
+
+def entry_of(token: str, scopes: tuple[str, ...]) -> dict[str, Any]:
+    """How a token is stored."""
+    return {"token": token, "scopes": list(scopes)}
 
 
 def _key(url: str, device_id: str, role: str) -> str:

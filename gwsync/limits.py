@@ -29,12 +29,20 @@ HTTP_RETRY_MIN_S, HTTP_RETRY_MAX_S = 1.0, 60.0  # clamp for a Retry-After
 
 # -- frames -------------------------------------------------------------------
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # what we accept in one WebSocket message
+WHOLE_FRAME_BYTES = 4096  # decoded at once up to here; a longer one's payload when looked at
+LARGE_FRAME_BYTES = 16 * 1024  # from here on nobody so much as steps over the payload
 MAX_FRAGMENTS = 4096  # per message; tiny fragments are an attack, not a need
 PREAUTH_MESSAGE_BYTES = 64 * 1024  # nothing before hello-ok is larger, both ways
 DEFAULT_MAX_PAYLOAD_BYTES = 25 * 1024 * 1024  # hello policy.maxPayload of every release
 MIN_MAX_PAYLOAD_BYTES = 1024  # clamp for a nonsensical policy
 MAX_NONCE_CHARS = 1024  # a challenge is a UUID; longer ones are not signed
 RECV_BUFFER_BYTES = 64 * 1024
+RECV_MIN_BYTES = 8 * 1024  # of one recv; the more there is to read, the more at once
+RECV_MAX_BYTES = 256 * 1024  # the same, where a recv brings no more frames than these:
+RECV_FEW = 16
+RECV_FRAMES = 512  # more than these in one recv keep others waiting
+KEPT_PIECE_BYTES = 16 * 1024  # of a message under way; smaller ones are put together
+EMPTIED_BYTES = 4096  # a recv that got less has left nothing, most likely
 YIELD_EVERY_S = 0.005  # a flooded reader must let the hub poll; 5 ms gives 15 ms gaps
 YIELD_SLEEP_S = 1e-6  # gevent.sleep(0) is not a yield: 264 ms gaps were measured
 CONTROL_FRAME_BYTES = 125  # RFC 6455 section 5.5
@@ -53,6 +61,10 @@ MAX_REFUSED_DELAY_S = 5.0  # between tries of a call that the busy gateway did n
 FORGOTTEN_SLOT_S = 10.0  # a call given up still holds its place at the gateway that long
 KEY_LIFETIME_S = 240.0  # the gateway remembers idempotency keys for 300 s
 RESTORE_TIMEOUT_S = 5.0  # to make the server-side subscriptions of the last link again
+LARGE_FRAME_BYTES = 4096  # from there on masking is worth an extension
+MASK_IMPORT_BYTES = 256 * 1024  # masked without it in a millisecond; importing it takes ten
+MASK_KEYS_BYTES = 1024  # of random keys taken at once
+DIRECT_FRAME_BYTES = 16 * 1024  # a caller's thread writes its own request up to there
 WRITE_CHUNK_BYTES = 64 * 1024  # written at once; a caller can take back what has its end behind it
 
 # -- runs of the agent ----------------------------------------------------------
@@ -80,6 +92,7 @@ MIN_TICK_S, MAX_TICK_S = 1.0, 300.0  # clamp for a nonsensical policy
 SILENT_TICKS = 2  # the official client's rule
 PING_TIMEOUT_S = 10.0  # for the answer to our own ping; ours goes out after one idle tick
 READER_TURN_S = 0.002  # for the reader, before a link is condemned
+READER_LATE_S, READER_TURNS = 0.1, 4  # a turn that took longer gave it none: so many in all
 WATCH_EVERY_S = 1.0  # how often a link is looked at, and a sleep of the machine noticed
 JUMP_S = 2.0  # clocks that differ by more: the machine slept, or the process was stopped
 WAKE_TIMEOUT_S = 1.0  # for an answer after a sleep longer than any silence allowed
@@ -101,6 +114,13 @@ RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 0.1, 60.0
 # -- pushes -------------------------------------------------------------------
 MAX_QUEUE = 1000  # pushes held per subscription
 BACKLOG_PUSHES = 100_000  # held for a subscription that must lose nothing (on_full="block")
-BACKLOG_BYTES = 64 * 1024 * 1024  # of their payloads
-DISPATCH_BATCH = 256  # taken from a queue at once; keeps the lock rare
+QUEUE_BYTES = 64 * 1024 * 1024  # of payloads, in any queue: 1,000 pushes may be large ones
+DISPATCH_BATCH = 256  # or more are taken from a queue at once; keeps the lock rare
+DELIVER_AT_ONCE = 512  # of a flood's batch; then its consumers may take them
+GIVE_WAY_S = 0.001  # the hub waits at most, for a consumer to take what there is
+GIVE_WAY_TIMES = 10  # in a row for one that takes nothing: it is held up elsewhere
 WORKER_IDLE_S = 10.0  # an idle callback thread leaves after this
+
+# -- the state directory --------------------------------------------------------
+STATE_FILES = 64  # of which what they hold is kept
+STATE_FILE_SETTLED_NS = 100_000_000  # not before: some file systems count in hundredths

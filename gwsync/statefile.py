@@ -12,13 +12,51 @@ import logging
 import os
 import secrets
 import stat
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from . import limits
 from .errors import ConfigError
+from .runtime.hub import after_fork_in_child
+from .runtime.native import allocate_lock
 
 log = logging.getLogger("gwsync.session")
 Entries = dict[str, Any]
+T = TypeVar("T")
+
+
+class _Update:
+    """What one caller wants changed."""
+
+    def __init__(self, changes: Mapping[str, Any], only_if: Callable[[Entries], bool]) -> None:
+        self.changes = changes
+        self.only_if = only_if
+        self.done = False
+
+    def applied(self, entries: Entries) -> Entries:
+        changed = {k: v for k, v in {**entries, **self.changes}.items() if v is not None}
+        return changed if changed != entries and self.only_if(entries) else entries
+
+
+class _Shared:
+    """What this process's threads share of one file: who writes, and what for whom."""
+
+    def __init__(self) -> None:
+        self.writing = allocate_lock()
+        self.waiting: deque[_Update] = deque()
+
+
+_shared: dict[str, _Shared] = {}
+_kept: dict[str, tuple[tuple[int, ...], Any]] = {}  # by path: as of when, and what
+
+
+def _forked() -> None:
+    _shared.clear()  # somebody else may have held a lock of theirs
+
+
+after_fork_in_child(_forked)
 
 
 class StateFile:
@@ -29,9 +67,9 @@ class StateFile:
         self._path = os.path.join(directory, name)
 
     def read(self) -> Entries:
-        """What is there; nothing if it is missing or not ours to trust."""
+        """What is there, not to be changed; nothing if it is missing or not ours to trust."""
         try:
-            entries = json.loads(read_private(self._path) or "{}")
+            entries = read_kept(self._path, json.loads)
         except (OSError, ValueError):  # ConfigError is a ValueError
             return {}
         return entries if isinstance(entries, dict) else {}
@@ -43,18 +81,36 @@ class StateFile:
     ) -> None:
         """Set keys, or remove those that are None, under a lock between processes.
 
+        Threads that come while one of them writes have theirs written together: a process
+        that connects to thousands of gateways would else write the whole file for each.
         A directory that cannot be written is not an error: what is kept here is only
         remembered for convenience.
         """
-        try:
-            with self._locked():
-                entries = self.read()
-                changed = {k: v for k, v in {**entries, **changes}.items() if v is not None}
-                if changed != entries and only_if(entries):
-                    text = json.dumps(changed, indent=1).encode()
-                    os.replace(write_temporary(self._path, text), self._path)
-        except OSError as error:
-            log.debug("%s was not kept: %s", self._path, error.strerror or error)
+        mine = _Update(changes, only_if)
+        shared = _shared.setdefault(self._path, _Shared())
+        shared.waiting.append(mine)
+        with shared.writing:
+            if mine.done:
+                return
+            updates = []
+            while shared.waiting:
+                updates.append(shared.waiting.popleft())
+            try:
+                self._write(updates)
+            except OSError as error:
+                log.debug("%s was not kept: %s", self._path, error.strerror or error)
+            finally:
+                for update in updates:
+                    update.done = True
+
+    def _write(self, updates: list[_Update]) -> None:
+        with self._locked():
+            before = entries = self.read()
+            for update in updates:
+                entries = update.applied(entries)
+            if entries != before:
+                text = json.dumps(entries, indent=1).encode()
+                os.replace(write_temporary(self._path, text), self._path)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -70,12 +126,50 @@ class StateFile:
             os.close(descriptor)
 
 
+def read_kept(path: str, parse: Callable[[bytes], T]) -> T | None:
+    """``parse`` of the content of a private file of ours, done once for as long as the file
+    does not change; None if there is none. What ``parse`` raises is not kept."""
+    stamp = _stamp(path)
+    known = _kept.get(path)
+    if known is not None and known[0] == stamp:
+        value: T = known[1]
+        return value
+    content = read_private(path)
+    if content is None:
+        return None
+    value = parse(content)
+    if stamp is not None:
+        while len(_kept) >= limits.STATE_FILES:
+            _kept.pop(next(iter(_kept)), None)
+        _kept[path] = stamp, value
+    return value
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    """What tells one state of a file from the next; None for one that is too new to tell."""
+    try:
+        found = os.lstat(path)
+    except OSError:  # reading it will tell
+        return None
+    # Clocks of file systems are coarse: the next change may show the same time.
+    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < limits.STATE_FILE_SETTLED_NS:
+        return None
+    return (
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        found.st_size,
+        found.st_mode,
+        found.st_ino,
+        found.st_dev,
+    )
+
+
 def make_directory(path: str) -> None:
     os.makedirs(path, mode=0o700, exist_ok=True)
 
 
-def read_private(path: str) -> str | None:
-    """The text of a private file of ours; None if there is none."""
+def read_private(path: str) -> bytes | None:
+    """The content of a private file of ours; None if there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
@@ -86,7 +180,7 @@ def read_private(path: str) -> str | None:
         raise ConfigError(
             f"{path} is a symbolic link", hint="put the file itself there, or set state_dir"
         ) from None
-    with os.fdopen(descriptor, encoding="utf-8") as file:
+    with os.fdopen(descriptor, "rb") as file:
         mode = os.fstat(file.fileno()).st_mode
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
             raise ConfigError(

@@ -5,73 +5,114 @@ Sources: gateway schemas ``EventFrame``, ``HelloOk``, ``Snapshot``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from . import markup, payloads, waterfall
+from . import payloads
+from .decoding import decode_json as decode_json
 from .errors import GatewayError, ProtocolError
-from .payloads import PresenceRow
+from .greeting import Hello as Hello
 
 State = Literal["idle", "connecting", "connected", "waiting", "parked", "closed"]
 
-_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Binary(bytes):
     """A binary WebSocket message, which the gateway never sends; text is plain bytes."""
 
 
-def decode_json(raw: bytes | msgspec.Raw, what: str) -> Any:
-    """``raw`` as Python objects; ProtocolError names ``what`` if it is not sound JSON."""
-    try:
-        return _decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
-        raise ProtocolError(f"{what} is not valid JSON: {type(error).__name__}") from None
+class Unread:
+    """A payload as it came, until somebody looks; ``failed`` is told, once, if it is unsound.
 
-
-class Event:
-    """One event of the gateway (schema ``EventFrame``).
-
-    ``name``: for example ``"chat"``. ``payload``: decoded on first access, in the
-    thread that looks; raises ProtocolError if it cannot be. ``seq``: the event's
-    number on its link, or None. ``state_version``: ``{"presence": n, "health": n}``
-    on presence and health events, else None.
+    ``read`` finds it in ``raw`` if that is more than the payload, or raises ProtocolError.
     """
 
-    __slots__ = ("_payload", "_raw", "name", "seq", "state_version")
+    __slots__ = ("_failed", "raw", "read")
 
     def __init__(
-        self, name: str, raw: bytes | msgspec.Raw, seq: Any = None, state_version: Any = None
+        self,
+        raw: bytes | msgspec.Raw,
+        failed: Callable[[], None] | None = None,
+        read: Callable[[Any], Any] | None = None,
     ) -> None:
-        self.name = name
-        self.seq = seq
-        self.state_version = state_version
-        self._raw: bytes | msgspec.Raw | None = raw
-        self._payload: Any = None
+        self.raw = raw
+        self.read = read
+        self._failed = failed
+
+    def fail(self) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            failed()
+
+
+_UNREAD = frozenset({Unread, bytes, msgspec.Raw})  # what no decoded payload is
+
+
+def _read(payload: Unread | bytes | msgspec.Raw, name: str) -> Any:
+    raw = payload.raw if isinstance(payload, Unread) else payload
+    if not len(memoryview(raw)):
+        return None
+    try:
+        if isinstance(payload, Unread) and payload.read is not None:
+            return payload.read(raw)
+        return decode_json(raw, f"the payload of event {name!r}")
+    except ProtocolError:
+        if isinstance(payload, Unread):
+            payload.fail()
+        raise
+
+
+class Event(
+    msgspec.Struct,
+    tag_field="type",
+    tag="event",
+    rename={"name": "event", "_payload": "payload", "state_version": "stateVersion"},
+    eq=False,
+):
+    """One event of the gateway (schema ``EventFrame``).
+
+    ``name``: for example ``"chat"``. ``payload``: that of a large event is decoded on
+    first access, in the thread that looks; raises ProtocolError if it cannot be.
+    ``seq``: the event's number on its link, or None. ``state_version``:
+    ``{"presence": n, "health": n}`` on presence and health events, else None.
+    """
+
+    # A struct, so that the decoder makes the ordinary event from its bytes in one go.
+    name: str
+    _payload: Any = None
+    seq: Any = None  # untyped: a frame whose seq is no number must not be refused for it
+    state_version: Any = None
 
     @property
     def payload(self) -> Any:
-        raw = self._raw
-        if raw is not None:
-            if len(memoryview(raw)):
-                self._payload = decode_json(raw, f"the payload of event {self.name!r}")
-            self._raw = None
-        return self._payload
+        payload = self._payload
+        if type(payload) in _UNREAD:
+            payload = self._payload = _read(payload, self.name)
+        return payload
 
     @property
     def raw(self) -> bytes | msgspec.Raw | None:
-        """The payload as it came, while nobody has looked at it."""
-        return self._raw
+        """A large payload as it came, or the frame that it is in, while nobody has looked."""
+        payload = self._payload
+        if type(payload) not in _UNREAD:
+            return None
+        raw: bytes | msgspec.Raw = payload.raw if type(payload) is Unread else payload
+        return raw
 
     @property
     def size(self) -> int:
-        """Bytes that the payload takes while nobody has looked at it."""
-        raw = self._raw
-        return len(memoryview(raw)) if raw is not None else 0
+        """Bytes that the payload took, or nearly, on its way here."""
+        payload = self._payload
+        if type(payload) in _UNREAD:
+            return len(memoryview(payload.raw if type(payload) is Unread else payload))
+        try:
+            return len(_encode(payload))
+        except (TypeError, ValueError, RecursionError, OverflowError):
+            return 0  # somebody put something of their own into it
 
     @property
     def text(self) -> str:
@@ -87,91 +128,13 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Hello:
-    """What the gateway said when it let us in (schema ``HelloOk``).
-
-    ``raw`` is the whole payload, without the device token it may have carried.
-    """
-
-    raw: Mapping[str, Any] = field(repr=False)
-
-    def _part(self, name: str) -> Mapping[str, Any]:
-        part = self.raw.get(name)
-        return part if isinstance(part, Mapping) else {}
-
-    @property
-    def protocol(self) -> int:
-        return int(self.raw.get("protocol", 0))
-
-    @property
-    def server_version(self) -> str:
-        return str(self._part("server").get("version", ""))
-
-    @property
-    def conn_id(self) -> str:
-        return str(self._part("server").get("connId", ""))
-
-    @property
-    def boot_id(self) -> str | None:
-        """Changes with each start of the gateway; None on releases that have none."""
-        return payloads.text(self._part("server").get("bootId"))
-
-    @property
-    def scopes(self) -> tuple[str, ...] | None:
-        """The scopes granted; None where an old release does not say."""
-        scopes = self._part("auth").get("scopes")
-        return payloads.texts(scopes) if isinstance(scopes, list) else None
-
-    @property
-    def role(self) -> str | None:
-        return payloads.text(self._part("auth").get("role"))
-
-    @cached_property
-    def methods(self) -> frozenset[str]:
-        """Methods the gateway advertises: a hint, not the whole list."""
-        return frozenset(payloads.texts(self._part("features").get("methods")))
-
-    @cached_property
-    def events(self) -> frozenset[str]:
-        """Events the gateway advertises: a hint, not the whole list."""
-        return frozenset(payloads.texts(self._part("features").get("events")))
-
-    @property
-    def snapshot(self) -> Mapping[str, Any]:
-        return self._part("snapshot")
-
-    @property
-    def health(self) -> Mapping[str, Any]:
-        """The health in the snapshot: ``health["ok"]``, agents, channels."""
-        health = self.snapshot.get("health")
-        return health if isinstance(health, Mapping) else {}
-
-    @cached_property
-    def presence(self) -> tuple[PresenceRow, ...]:
-        """Who was there as of the snapshot, the gateway first; empty without operator.read."""
-        return payloads.presence_rows(self.snapshot.get("presence"))
-
-    @property
-    def policy(self) -> Mapping[str, Any]:
-        return self._part("policy")
-
-    def __repr__(self) -> str:
-        return (
-            f"Hello(protocol={self.protocol}, server_version={self.server_version!r}, "
-            f"conn_id={self.conn_id!r}, scopes={self.scopes!r})"
-        )
-
-    def _repr_html_(self) -> str:
-        return markup.hello(self)
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """The state as of a new link, and the first push of every new subscription."""
 
     hello: Hello
     name: str = field(default="snapshot", init=False)
     text: ClassVar[str] = ""  # only events have words
+    size: ClassVar[int] = 0  # and bytes off the wire
 
     @property
     def payload(self) -> Mapping[str, Any]:
@@ -186,6 +149,7 @@ class SeqGap:
     received: int
     name: str = field(default="gap", init=False)
     text: ClassVar[str] = ""  # only events have words
+    size: ClassVar[int] = 0  # and bytes off the wire
 
     @property
     def payload(self) -> dict[str, int]:
@@ -199,6 +163,7 @@ class Dropped:
     count: int
     name: str = field(default="dropped", init=False)
     text: ClassVar[str] = ""  # only events have words
+    size: ClassVar[int] = 0  # and bytes off the wire
 
     @property
     def payload(self) -> dict[str, int]:
@@ -215,6 +180,7 @@ class StateChange:
     attempt: int = 0
     name: str = field(default="state", init=False)
     text: ClassVar[str] = ""  # only events have words
+    size: ClassVar[int] = 0  # and bytes off the wire
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -227,6 +193,7 @@ class StateChange:
 
 
 Push = Snapshot | Event | SeqGap | Dropped | StateChange
+MARKERS = frozenset({"snapshot", "gap", "dropped", "state"})  # the names of all but events
 
 
 @dataclass(frozen=True)
@@ -262,9 +229,13 @@ class Trace:
         return "\n".join(map(str, self.stages))
 
     def _repr_html_(self) -> str:
+        from . import markup  # for notebooks only
+
         return markup.trace(self)
 
     def _repr_svg_(self) -> str:
+        from . import waterfall
+
         return waterfall.svg(self)
 
 
@@ -284,7 +255,8 @@ class Status:
     ``ignored``: frames that meant nothing to anybody, by why: ``late`` (an answer that
     nobody waits for any more, or a second one), ``repeated`` (an event seen before),
     ``unknown`` (a kind of frame that this version does not know), ``invalid`` (no JSON
-    object), ``bad_seq`` (delivered, but its number is none).
+    object), ``bad_seq`` (delivered, but its number is none), ``unreadable`` (delivered,
+    but somebody looked at its payload, and that is no JSON).
     """
 
     state: State
@@ -307,6 +279,8 @@ class Status:
     trace: Trace | None = None
 
     def _repr_html_(self) -> str:
+        from . import markup  # for notebooks only
+
         return markup.status(self)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import UNSET, Unset
-from .runs import Run
 
 if TYPE_CHECKING:
     from ..session.queues import Queue
     from ..session.supervisor import Supervisor
     from ..values import Hello, Status
+    from .runs import Run
 
 Attachment = str | Path | Mapping[str, Any]
 Progress = Callable[[int, int], object]

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import Config
-from .http import Http
 
 if TYPE_CHECKING:
     from ..session.supervisor import Supervisor
     from ..values import Hello
     from .approvals import Approvals
     from .caller import Caller, Who
+    from .http import Http
     from .rpc_types import Rpc
     from .sessions import Sessions
 
@@ -25,6 +25,8 @@ NAMES = ("approvals", "http", "rpc", "sessions")  # what facet() makes
 def facet(name: str, who: Who) -> Any:
     """The view ``name`` of the connection that ``who()`` is at each of its calls."""
     if name == "http":
+        from .http import Http
+
         return Http(lambda: who()._configured())
     if name == "rpc":
         from .rpc import Rpc
@@ -60,6 +62,8 @@ class Facets:
     @property
     def http(self) -> Http:
         """What the gateway answers over plain HTTP; needs no connection."""
+        from .http import Http
+
         return Http(self._configured)
 
     @property

@@ -177,7 +177,9 @@ class Exchange:
             self.url,
             data=self._data,
             headers=self._headers,
-            timeout=(min(self._config.connect_timeout, limit), limit),
+            # Reading is bounded by `_limited`, also a stream's, which has the timeout anew
+            # each time; the library's own limit must not come first.
+            timeout=(min(self._config.connect_timeout, limit), self._timeout + 1),
             allow_redirects=False,
             stream=True,
         )

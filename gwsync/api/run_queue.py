@@ -1,9 +1,9 @@
-"""The pushes of one run: those of other runs are told by their first bytes and left out.
+"""The pushes of one run: those of other runs are left out.
 
 A run's events go to every client that may read, and each client's runs see each other's. So
-that ten runs do not decode everything ten times, an event is looked at in its raw form: the
-gateway writes the run first. One whose run is not among its first bytes is taken, and told
-apart later.
+that ten runs do not decode everything ten times, a large event is looked at in its raw form:
+the gateway writes the run first. One whose run is not among its first bytes is taken, and
+told apart later.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from collections.abc import Sequence
 
 from .. import limits
 from ..errors import GatewayError
-from ..runtime.native import allocate_lock
 from ..runtime.waiters import Waiter, make_waiter
 from ..session.queues import Queue
 from ..values import Event, Push
 
-_HEAD = 200  # bytes that hold the run if it comes first
+_HEAD = 250  # bytes that hold the run if it comes first
 _NAMES = ("agent", "chat")
 
 
@@ -43,15 +42,19 @@ class RunQueue(Queue):
         self._run_id = run_id
         self._mine = b'"runId":"' + run_id.encode() + b'"'
 
-    def offer(self, pushes: Sequence[Push]) -> None:
-        super().offer([push for push in pushes if type(push) is not Event or self._wants(push)])
+    def offer(self, pushes: Sequence[Push], size: int | None = None) -> None:
+        mine = [push for push in pushes if type(push) is not Event or self._wants(push)]
+        # Each its share: to weigh one anew is to encode it.
+        share = size * len(mine) // len(pushes) if size is not None and pushes else None
+        super().offer(mine, share)
 
     def _wants(self, push: Event) -> bool:
         if push.name not in _NAMES:
             return False
         raw = push.raw
         if raw is None:
-            return True  # decoded already, for somebody else
+            run = push.payload.get("runId") if isinstance(push.payload, dict) else None
+            return run == self._run_id or not isinstance(run, str)
         head = bytes(memoryview(raw)[:_HEAD])
         return self._mine in head or b'"runId":"' not in head
 
@@ -66,7 +69,7 @@ class RunQueue(Queue):
         self.wake()
 
     def after_fork(self, goes_on: bool) -> bool:
-        self._lock = allocate_lock()
+        self._new_locks()
         self._waiters.clear()
         self.end(None)
         return False

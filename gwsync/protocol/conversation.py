@@ -8,25 +8,38 @@ does what it says. A table decides what each kind of frame means in each state::
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from .. import limits
+from .. import limits, switches
+from ..decoding import decode_parts
 from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError, ProtocolMismatch
-from ..values import Binary, Event, Push, decode_json
-from .frames import Response, Unknown, decode, encode_request
-from .handshake import Accepted, Handshake
+from ..values import Event
+from .frames import (
+    REFUSED,
+    Response,
+    Unknown,
+    decode,
+    decode_large,
+    decode_whole,
+    encode_request,
+    is_accepted,
+    until_binary,
+)
+from .handshake import Handshake
 from .liveness import Liveness, Verdict
 from .methods import SUBSCRIPTION_METHODS, takes_traceparent
 from .pending import Call, Pending
 from .refusals import handshake_error, is_busy, printable, request_error, seconds
 from .sequence import Order, Sequence
 from .snapshot import PARTS, SnapshotKeeper
+from .step import Step
 
-IGNORED = ("late", "unknown", "invalid", "bad_seq", "repeated")  # see values.Status
+IGNORED = ("late", "unknown", "invalid", "bad_seq", "repeated", "unreadable")  # values.Status
+_NOTED = frozenset({"connect.challenge", "shutdown", *PARTS})  # events that mean something here
 _MAX_EARLY_EVENTS = 100  # events that overtake hello-ok are held, not lost
 
 
@@ -37,20 +50,6 @@ class State(Enum):
     HELLO = "waiting for hello-ok"
     OPEN = "open"
     ENDED = "ended"
-
-
-@dataclass
-class Step:
-    """What to do now: bytes to send, pushes to deliver, and whether the link must end."""
-
-    send: list[bytes] = field(default_factory=list, repr=False)  # `connect` holds the token
-    pushes: list[Push] = field(default_factory=list)
-    refused: list[Call] = field(default_factory=list)  # busy gateway: to be sent again later
-    subscribed: list[Call] = field(default_factory=list)  # answered well, and in SUBSCRIBES
-    ping: bool = False  # send a WebSocket ping
-    accepted: Accepted | None = None
-    error: GatewayError | None = None  # set: end the link, with `close_code`
-    close_code: int = 1000
 
 
 class Conversation:
@@ -81,6 +80,9 @@ class Conversation:
         self._sequence = Sequence()
         self._early: list[Event] = []
         self._invalid_at: deque[float] = deque()
+        careful = switches.slow("decode")
+        self._whole_bytes = -1 if careful else limits.WHOLE_FRAME_BYTES
+        self._large_bytes = sys.maxsize if careful else limits.LARGE_FRAME_BYTES
         self._methods: frozenset[str] = frozenset()
         self._connect: Call | None = None
 
@@ -145,6 +147,11 @@ class Conversation:
                 what = f"the link is dead: no answer to a ping ({self._ping_timeout_s:g} s)"
             self._end(step, ConnectionLost(what, close_code=4000, reason="tick timeout"), 4000)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no call is on its way, so that one may be made by its caller. Any thread."""
+        return self._pending.idle
+
     def call(self, call: Call, now: float) -> bytes:
         """The request's bytes; from here on it is this conversation's to settle."""
         if self.state is not State.OPEN:
@@ -154,6 +161,17 @@ class Conversation:
         trace = call.traceparent if self._traces else ""
         return encode_request(self._pending.add(call), call.method, call.params, trace)
 
+    def try_call(self, call: Call, now: float) -> bytes | None:
+        """The same for any thread, whatever ends this meanwhile; None: nothing was done.
+
+        Else :meth:`lost` may have the call already, and who claims it decides whether it leaves.
+        """
+        try:
+            frame = self.call(call, now)
+        except RuntimeError:
+            return None
+        return None if self.state is State.ENDED and self._pending.remove(call) else frame
+
     def forget(self, call: Call, now: float) -> None:
         """The caller gave up; an answer that still comes is counted and ignored."""
         if call.handed:
@@ -161,24 +179,60 @@ class Conversation:
         else:
             self._pending.remove(call)
 
-    def receive(self, frames: Iterable[bytes], now: float) -> Step:
+    def receive(self, frames: list[bytes], now: float) -> Step:
         """A batch of messages from the link, in order."""
         step = Step()
+        ended = self.state is State.ENDED
+        if ended:
+            return step
         if self._liveness is not None:
             self._liveness.heard(now)
+        texts = until_binary(frames)
+        if texts and max(map(len, texts)) <= self._whole_bytes:
+            step.size = sum(map(len, texts))
+        self._take(texts, now, step)
+        if len(texts) < len(frames) and self.state is not State.ENDED:
+            self._end(step, ProtocolError("the gateway sent a binary message"), 1003)
+        return step
+
+    def _take(self, frames: list[bytes], now: float, step: Step) -> None:
+        """The ordinary event is done with in here; all else is for the table below to judge.
+
+        Whatever a Python function is called for, it costs a third of decoding a frame.
+        """
+        most, sequence, deliver = self._whole_bytes, self._sequence, step.pushes.append
+        last = sequence.last if self.state is State.OPEN else None  # None: nothing is ordinary
         for frame in frames:
+            got: Response | Event | Unknown | None
+            try:
+                got = decode_whole(frame) if len(frame) <= most else self._decode(frame, now, step)
+            except REFUSED:
+                got = self._decode(frame, now, step)
+            if last is not None and type(got) is Event:
+                seq = got.seq
+                if type(seq) is int and seq == last + 1 and got.name not in _NOTED:
+                    sequence.last = last = seq
+                    deliver(got)
+                    continue
+            if got is not None:
+                _ACTIONS[self.state, _kind(got)](self, got, now, step)
             if self.state is State.ENDED:
                 break
-            if type(frame) is Binary:
-                self._end(step, ProtocolError("the gateway sent a binary message"), 1003)
-                break
-            try:
-                got = decode(frame)
-            except ProtocolError as error:
-                self._invalid(error, now, step)
-                continue
-            _ACTIONS[self.state, _kind(got)](self, got, now, step)
-        return step
+            last = sequence.last if self.state is State.OPEN else None
+
+    def _decode(self, frame: bytes, now: float, step: Step) -> Response | Event | Unknown | None:
+        try:
+            if len(frame) >= self._large_bytes:
+                event = decode_large(frame, self._count_unreadable)
+                if event is not None:
+                    return event
+            return decode(frame, self._count_unreadable)
+        except ProtocolError as error:
+            self._invalid(error, now, step)
+            return None
+
+    def _count_unreadable(self) -> None:
+        self.counters["unreadable"] += 1
 
     def lost(self) -> list[Call]:
         """The link is gone: the calls that were sent and have no answer, to be settled."""
@@ -203,7 +257,7 @@ class Conversation:
         try:
             if response.ok is not True:
                 raise handshake_error(response.error)
-            accepted = self._handshake.accept(decode_json(response.payload, "hello-ok"))
+            accepted = self._handshake.accept(decode_parts(response.payload, "hello-ok"))
         except ProtocolMismatch as error:
             return self._end(step, error, 1002)
         except GatewayError as error:
@@ -258,7 +312,7 @@ class Conversation:
         if call is None:
             return self._count_late(response, now, step)
         if response.ok is True:
-            if call.final and _is_accepted(response, call):
+            if call.final and is_accepted(response, call.method):
                 call.accepted = True
                 return
             result: Any = response.payload
@@ -300,15 +354,6 @@ class Conversation:
         self.state = State.ENDED
         step.error = error
         step.close_code = close_code
-
-
-def _is_accepted(response: Response, call: Call) -> bool:
-    """Whether this is the first of two answers (`agent`): the call goes on."""
-    try:
-        payload = decode_json(response.payload, call.method)
-    except ProtocolError:
-        return False
-    return isinstance(payload, dict) and payload.get("status") == "accepted"
 
 
 class Kind(Enum):

@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from .. import limits
 from ..errors import HandshakeError, ProtocolMismatch
-from ..values import Hello
+from ..greeting import Hello, plain
 from .device import Device, base64url, proof_text
 from .frames import encode_value
 from .refusals import printable, scope_error
 
 MIN_PROTOCOL, MAX_PROTOCOL = 3, 4
 CLIENT_ID = CLIENT_MODE = "cli"  # a closed list: a name of our own would be refused
+_SECRETS = ("deviceToken", "deviceTokens", "recoveryScope")
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,12 @@ class Handshake:
             params["auth"] = auth
         return encode_value(params)
 
-    def accept(self, payload: Any) -> Accepted:
-        """A hello-ok payload, checked. Raises HandshakeError or ScopeError."""
-        if not isinstance(payload, dict) or payload.get("type") != "hello-ok":
+    def accept(self, parts: Any) -> Accepted:
+        """The members of a hello-ok, checked; each may be JSON still. Raises HandshakeError
+        or ScopeError."""
+        if not isinstance(parts, dict) or plain(parts.get("type")) != "hello-ok":
             raise _bad_hello("the payload is not a hello-ok")
-        protocol = payload.get("protocol")
+        protocol = plain(parts.get("protocol"))
         if type(protocol) is not int:
             raise _bad_hello("`protocol` is missing or not a number")
         if not MIN_PROTOCOL <= protocol <= MAX_PROTOCOL:
@@ -116,42 +120,30 @@ class Handshake:
                 hint="update the older of the two",
             )
         for part in ("server", "features", "snapshot", "policy"):
-            if not isinstance(payload.get(part), dict):
+            if not _is_object(parts.get(part)):
                 raise _bad_hello(f"`{part}` is missing or not an object")
-        auth = payload.get("auth")  # absent on 2026.2 and 2026.3 without a device
+        auth = plain(parts.get("auth"))  # absent on 2026.2 and 2026.3 without a device
         if auth is not None and not isinstance(auth, dict):
             raise _bad_hello("`auth` is not an object")
         token = None
         if auth:
-            auth = dict(auth)
-            token = auth.pop("deviceToken", None)
-            for secret in ("deviceTokens", "recoveryScope"):
-                auth.pop(secret, None)
-            payload = {**payload, "auth": auth}
-            granted = auth.get("scopes")
-            if isinstance(granted, list):
-                missing = scope_error(self.scopes, [s for s in granted if isinstance(s, str)])
-                if missing is not None:
-                    raise missing
+            token = auth.get("deviceToken")
+            kept = {name: value for name, value in auth.items() if name not in _SECRETS}
+            parts = {**parts, "auth": kept}
+            self._check_scopes(auth.get("scopes"))
+        policy = plain(parts["policy"])
         return Accepted(
-            hello=Hello(payload),
-            tick_s=_clamped(
-                payload["policy"].get("tickIntervalMs"),
-                limits.TICK_INTERVAL_S * 1000,
-                limits.MIN_TICK_S * 1000,
-                limits.MAX_TICK_S * 1000,
-            )
-            / 1000,
-            max_payload=int(
-                _clamped(
-                    payload["policy"].get("maxPayload"),
-                    limits.DEFAULT_MAX_PAYLOAD_BYTES,
-                    limits.MIN_MAX_PAYLOAD_BYTES,
-                    limits.MAX_MESSAGE_BYTES,
-                )
-            ),
+            hello=Hello(parts),
+            tick_s=_tick_s(policy.get("tickIntervalMs")),
+            max_payload=_max_payload(policy.get("maxPayload")),
             device_token=token if isinstance(token, str) and token else None,
         )
+
+    def _check_scopes(self, granted: Any) -> None:
+        if isinstance(granted, list):
+            missing = scope_error(self.scopes, [s for s in granted if isinstance(s, str)])
+            if missing is not None:
+                raise missing
 
 
 def _read_challenge(challenge: Any) -> tuple[str, int]:
@@ -181,6 +173,22 @@ def _bad_hello(why: str) -> HandshakeError:
         hint="is this an OpenClaw gateway of release 2026.2.26 or later?",
         retryable=True,
     )
+
+
+def _is_object(part: Any) -> bool:
+    if isinstance(part, msgspec.Raw):  # as what it begins; it is not looked into
+        return bytes(memoryview(part)[:1]) == b"{"
+    return isinstance(part, dict)
+
+
+def _tick_s(value: Any) -> float:
+    least, most = limits.MIN_TICK_S * 1000, limits.MAX_TICK_S * 1000
+    return _clamped(value, limits.TICK_INTERVAL_S * 1000, least, most) / 1000
+
+
+def _max_payload(value: Any) -> int:
+    least, most = limits.MIN_MAX_PAYLOAD_BYTES, limits.MAX_MESSAGE_BYTES
+    return int(_clamped(value, limits.DEFAULT_MAX_PAYLOAD_BYTES, least, most))
 
 
 def _clamped(value: Any, default: float, low: float, high: float) -> float:

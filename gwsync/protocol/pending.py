@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +42,6 @@ class Call:
 
     __slots__ = (
         "_done",
-        "_permit",
         "_slot",
         "accepted",
         "deadline",
@@ -52,6 +52,7 @@ class Call:
         "keyed",
         "method",
         "params",
+        "permit",
         "reads",
         "refusal",
         "refusals",
@@ -85,14 +86,18 @@ class Call:
         self.refusal: RequestError | None = None  # "busy, try again", if that was the last word
         self.refusals = 0
         self._done = done
-        self._permit = [True]
+        self.permit = [True]
         self._slot: dict[str, _Ending] = {}
 
     # -- sending ------------------------------------------------------------------------
-    def claim(self) -> bool:
-        """Take the right to send it, or to keep it from ever being sent. Once."""
+    def claim(self, permit: list[bool] | None = None) -> bool:
+        """Take the right to send it, or to keep it from ever being sent. Once.
+
+        ``permit``: that of one sending. A caller's thread that was about to send it on a
+        link, and sees late that this is lost, must not take the next sending's.
+        """
         try:
-            return self._permit.pop()
+            return (self.permit if permit is None else permit).pop()
         except IndexError:
             return False
 
@@ -101,6 +106,10 @@ class Call:
         self.handed = True
         self.refusal = None
 
+    def hold_back(self) -> None:
+        """Not all of it, after all, so no answer to it can have come."""
+        self.handed = False
+
     def may_repeat(self, now: float) -> bool:
         """Whether sending it again cannot make it run twice."""
         return self.reads or (self.keyed and now - self.first_sent_at < limits.KEY_LIFETIME_S)
@@ -108,8 +117,8 @@ class Call:
     def release(self) -> None:
         """It is to be sent again: there is a right to that again."""
         self.accepted = False
-        if not self._permit:
-            self._permit.append(True)
+        if not self.permit:
+            self.permit = [True]
 
     def refuse(self, refusal: RequestError) -> None:
         """The gateway did not take it now; it may be sent again."""
@@ -179,14 +188,16 @@ class Pending:
 
     A call that was given up keeps its place for a while: the gateway knows nothing of
     that, and its queue is what the limit in front of :meth:`busy` is there for.
+
+    ``add``, ``remove`` and ``idle`` are for any thread: each is one step on a dict.
     """
 
-    __slots__ = ("_calls", "_forgotten", "_next")
+    __slots__ = ("_calls", "_forgotten", "_ids")
 
     def __init__(self) -> None:
         self._calls: dict[str, Call] = {}
         self._forgotten: dict[str, float] = {}  # until when; in order, the time is constant
-        self._next = 0
+        self._ids = itertools.count(1)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -201,12 +212,16 @@ class Pending:
             del forgotten[id]
         return len(self._calls) + len(forgotten)
 
+    @property
+    def idle(self) -> bool:
+        """Whether the gateway has nothing of ours before it, but for what was given up."""
+        return not self._calls and len(self._forgotten) < limits.MAX_IN_FLIGHT
+
     def add(self, call: Call) -> str:
         """Its id on this link; ids are unique per link, which is all the gateway asks."""
-        self._next += 1
-        call.id = str(self._next)
-        self._calls[call.id] = call
-        return call.id
+        id = call.id = str(next(self._ids))
+        self._calls[id] = call
+        return id
 
     def find(self, id: Any) -> Call | None:
         return self._calls.get(id) if isinstance(id, str) else None
@@ -220,8 +235,7 @@ class Pending:
         """Forget it, if it is here: every link gives out the same ids."""
         if self._calls.get(call.id) is not call:
             return False
-        del self._calls[call.id]
-        return True
+        return self._calls.pop(call.id, None) is call
 
     def give_up(self, call: Call, now: float) -> None:
         """Nobody waits for it, but it was sent."""
@@ -229,6 +243,10 @@ class Pending:
             self._forgotten[call.id] = now + limits.FORGOTTEN_SLOT_S
 
     def drain(self) -> list[Call]:
-        calls = list(self._calls.values())
-        self._calls.clear()
-        return calls
+        """All of them, in the order sent; one that a caller adds meanwhile is left to it."""
+        calls = []
+        try:
+            while True:
+                calls.append(self._calls.popitem()[1])
+        except KeyError:
+            return calls[::-1]

@@ -27,29 +27,29 @@ class Order(Enum):
 class Sequence:
     """Feed it each event's ``seq``, in order of arrival."""
 
-    __slots__ = ("_holes", "_last")
+    __slots__ = ("_holes", "last")
 
     def __init__(self) -> None:
-        self._last: int | None = None
+        self.last: int | None = None  # a driver that saw the next one itself may say so here
         self._holes: list[tuple[int, int]] = []  # [first, last] of events never seen
 
     def observe(self, seq: Any) -> tuple[Order, SeqGap | None]:
         """The event's standing, and the gap to announce before it, if any."""
-        last = self._last
+        last = self.last
         if type(seq) is int and last is not None and seq == last + 1:  # the usual case, first
-            self._last = seq
+            self.last = seq
             return Order.NEXT, None
         if seq is None:
             return Order.UNORDERED, None
         if type(seq) is not int or seq < 0 or seq >= 2**63:
             return Order.BAD, None
         if last is None:
-            self._last = seq
+            self.last = seq
             if seq > 0:
                 self._holes = [(0, seq - 1)]  # never seen on this link, so not repeated
             return Order.NEXT, None
         if seq > last:
-            self._last = seq
+            self.last = seq
             self._holes = [*self._holes, (last + 1, seq - 1)][-_MAX_HOLES:]
             return Order.NEXT, SeqGap(expected=last + 1, received=seq)
         return (Order.LATE if self._fill(seq) else Order.REPEATED), None

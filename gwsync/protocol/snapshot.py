@@ -23,7 +23,7 @@ class SnapshotKeeper:
     def __init__(self, hello: Hello) -> None:
         self._hello = hello
         self._latest: dict[str, Event] = {}
-        held = hello.snapshot.get("stateVersion")
+        held = hello.state_version
         self._versions = {part: _version(held, part) for part in PARTS}
 
     def observe(self, event: Event) -> None:
@@ -43,9 +43,8 @@ class SnapshotKeeper:
             if isinstance(payload, dict):
                 parts[name] = payload.get("presence", []) if name == "presence" else payload
         if parts:
-            snapshot = {**self._hello.snapshot, **parts, "stateVersion": dict(self._versions)}
             self._latest.clear()
-            self._hello = Hello({**self._hello.raw, "snapshot": snapshot})
+            self._hello = self._hello.with_snapshot(**parts, stateVersion=dict(self._versions))
         return self._hello
 
 

@@ -12,15 +12,17 @@ import contextlib
 import contextvars
 import logging
 import sys
+import time
 from _queue import Empty, SimpleQueue  # the C one: queue.SimpleQueue may be patched
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import gevent
+from gevent._hub_local import get_hub_if_exists
 
 from .. import limits
 from .hub import after_fork_in_child
-from .native import allocate_lock, is_patched, start_new_thread
+from .native import is_patched, start_new_thread
 
 log = logging.getLogger("gwsync.dispatch")
 Job = Callable[[], None]
@@ -30,31 +32,34 @@ class Workers:
     """Native threads that run jobs; a new one starts only when none is idle."""
 
     def __init__(self) -> None:
-        self._lock = allocate_lock()
         self._jobs: SimpleQueue[Job] = SimpleQueue()
-        self._idle = 0
+        # One entry for each idle worker that no job is promised to. Whoever pops it decides
+        # what becomes of that worker: whoever has a job for it, or itself, to leave.
+        self._idle: list[bool] = []
 
     def submit(self, job: Job) -> None:
-        with self._lock:
-            if self._idle > 0:
-                self._idle -= 1  # one idle worker is now spoken for
-                self._jobs.put(job)
-                return
-        start_new_thread(self._work, (job,))
+        try:
+            self._idle.pop()
+        except IndexError:
+            start_new_thread(self._work, (job,))
+        else:
+            self._jobs.put(job)
 
     def _work(self, job: Job) -> None:
         while True:
             _guarded(job)
-            with self._lock:
-                self._idle += 1
+            del job  # it may hold what its user wants to be rid of
+            self._idle.append(True)
             try:
                 job = self._jobs.get(True, limits.WORKER_IDLE_S)
+                continue
             except Empty:
-                with self._lock:
-                    if self._idle > 0:
-                        self._idle -= 1
-                        return
-                job = self._jobs.get()  # promised to this worker while it timed out
+                pass
+            try:
+                self._idle.pop()
+                return
+            except IndexError:
+                job = self._jobs.get()  # promised to a worker while this one timed out
 
 
 def _guarded(job: Job) -> None:
@@ -81,10 +86,14 @@ def run_native(job: Job) -> None:
 
 
 class Runner(Protocol):
-    """Where one subscription's jobs run. Both methods may be called from any thread."""
+    """Where one subscription's jobs run; ``run`` and ``stop`` may be called from any thread.
+
+    A job that goes on and on calls ``pause`` now and then.
+    """
 
     def run(self, job: Job) -> None: ...
     def stop(self) -> None: ...
+    def pause(self) -> None: ...
 
 
 class NativeRunner:
@@ -95,6 +104,9 @@ class NativeRunner:
 
     def stop(self) -> None:
         pass
+
+    def pause(self) -> None:
+        """The interpreter changes threads by itself."""
 
 
 class HubRunner:
@@ -109,6 +121,7 @@ class HubRunner:
         self._hub = gevent.get_hub()
         self._keeper: Any = self._hub.loop.async_()
         self._keeper.start(_nothing)
+        self._paused_at = 0.0
 
     def run(self, job: Job) -> None:
         try:
@@ -120,6 +133,13 @@ class HubRunner:
         """No longer keep the hub waiting; what is run after that still runs there."""
         with contextlib.suppress(Exception):
             self._soon(self._let_go)
+
+    def pause(self) -> None:
+        """Let the hub's other greenlets run: a flood would keep them out as long as it lasts."""
+        if time.monotonic() - self._paused_at >= limits.YIELD_EVERY_S:
+            if get_hub_if_exists() is self._hub:
+                gevent.sleep(limits.YIELD_SLEEP_S)
+            self._paused_at = time.monotonic()
 
     def _soon(self, function: Callable[..., Any], *args: Any) -> None:
         loop = self._hub.loop
@@ -160,29 +180,39 @@ class Lane:
     ``kick()`` may be called from any thread.
     """
 
-    __slots__ = ("_busy", "_lock", "_pending", "_run", "_step")
+    __slots__ = ("_idle", "_pending", "_runner", "_step")
 
-    def __init__(self, step: Job, pending: Callable[[], bool], run: Callable[[Job], Any]) -> None:
+    def __init__(self, step: Job, pending: Callable[[], bool], runner: Runner) -> None:
         self._step = step
         self._pending = pending
-        self._run = run
-        self._lock = allocate_lock()
-        self._busy = False
+        self._runner = runner
+        self._idle = [True]  # whoever pops it runs; list operations are atomic
+
+    @property
+    def busy(self) -> bool:
+        return not self._idle
 
     def kick(self) -> None:
-        with self._lock:
-            if self._busy:
-                return
-            self._busy = True
-        self._run(self._pump)
+        if not self._idle:
+            return  # it looks once more before it ends
+        try:
+            self._idle.pop()
+        except IndexError:
+            return  # another thread was faster
+        try:
+            self._runner.run(self._pump)
+        except RuntimeError:  # no thread can be started: with the next push, perhaps
+            self._idle.append(True)
+            log.exception("nothing can run a gwsync callback now")
 
     def _pump(self) -> None:
         try:
             while self._pending():
                 self._step()
+                if self._pending():
+                    self._runner.pause()
         finally:
-            with self._lock:
-                self._busy = False
-            # Work that arrived between the last look and the flag found it busy.
+            self._idle.append(True)
+            # Work that arrived between the last look and this found it busy.
             if self._pending():
                 self.kick()

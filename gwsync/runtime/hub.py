@@ -70,6 +70,11 @@ class HubThread:
         self.call_soon(self._spawn, function, args)
 
     @property
+    def idle(self) -> bool:
+        """Whether all has been run that :meth:`call_soon` was given. For any thread."""
+        return not self._jobs
+
+    @property
     def here(self) -> bool:
         """Whether the caller is on this hub's thread."""
         return get_ident() == self.ident
@@ -114,11 +119,13 @@ class HubThread:
         self._poked = False  # before the drain: a job added during it pokes again
         jobs = self._jobs
         while jobs:
-            function, args = jobs.popleft()
+            function, args = jobs[0]
             try:
                 function(*args)
             except Exception:
                 log.exception("internal error on the hub thread")
+            finally:
+                jobs.popleft()  # not before: see `idle`
 
     def _spawn(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if not self._closing:
@@ -160,6 +167,11 @@ def get_hub_thread() -> HubThread:
         if _process.hub is None:
             _process.hub = HubThread()
         return _process.hub
+
+
+def runs(hub: HubThread) -> bool:
+    """Whether ``hub`` is this process's, and the interpreter does not exit."""
+    return _process.hub is hub and not _process.exiting
 
 
 def at_exit(hook: Callable[[], None]) -> None:

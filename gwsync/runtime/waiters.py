@@ -53,7 +53,8 @@ class ThreadWaiter:
         else:
             limit = -1 if timeout is None else max(timeout, 0.0)
             notified = bool(self._lock.acquire(True, limit))
-        stay_at_exit()
+        if _Exit.thread is not None:
+            stay_at_exit()
         return notified
 
     def _wait_in_slices(self, timeout: float | None) -> bool:

@@ -14,10 +14,11 @@ import gevent
 from .. import limits
 from ..config import Config
 from ..errors import AuthError, ConnectionLost, DialTimeout, HandshakeError
-from ..identity import TokenStore, default_state_dir, load_identity
-from ..protocol.conversation import Conversation, Step
+from ..identity import TokenStore, default_state_dir, entry_of, load_identity
+from ..protocol.conversation import Conversation
 from ..protocol.handshake import Accepted, Credentials, Handshake
 from ..protocol.refusals import printable
+from ..protocol.step import Step
 from ..runtime import offload
 from ..runtime.hub import HubThread
 from ..transport.deadline import Deadline
@@ -104,7 +105,8 @@ def _open(
             # Waited for: a script may end right after its first answer, and the next
             # one relies on the token.
             scopes = hello.scopes or config.scopes
-            _on_disk(hub, deadline, keys.keep, accepted.device_token, scopes)
+            if not keys.has_kept(accepted.device_token, scopes):
+                _on_disk(hub, deadline, keys.keep, accepted.device_token, scopes)
     except BaseException:
         link.finish(FLUSH_S)
         raise
@@ -120,6 +122,7 @@ class KeyRing:
         self._device = load_identity(state_dir)
         self._store = TokenStore(state_dir)
         self._credentials = Credentials(config.token, config.password, config.device_token)
+        self._kept = self._store.entry(config.url, self._device.id, config.role)
         self._stored: str | None = None  # the token of the store, while it is what we use
         self.next_try = "this device's own token"
         if not self._credentials.auth():
@@ -145,6 +148,10 @@ class KeyRing:
             platform=sys.platform,
         )
 
+    def has_kept(self, token: str, scopes: tuple[str, ...]) -> bool:
+        """Whether that is what the store held when this attempt began. Reads nothing."""
+        return self._kept == entry_of(token, scopes)
+
     def keep(self, token: str, scopes: tuple[str, ...]) -> None:
         """Remember the token that the gateway issued."""
         config = self._config
@@ -164,6 +171,7 @@ class KeyRing:
         if self._stored is not None:
             if code != "AUTH_DEVICE_TOKEN_MISMATCH":
                 return False
+            self._kept = None
             self._store.clear(config.url, self._device.id, config.role, self._stored)
             return self._use_stored()
         found = config.token is not None and config.sources.get("token", "argument") != "argument"

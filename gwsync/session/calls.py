@@ -1,8 +1,8 @@
 """A connection's calls, from their callers' hands to their end, whatever becomes of its links.
 
-Used on the hub thread, but for the figures at the end, which any thread may read. A
-call is in one of three places: in the line in front of the link, on the link (the
-conversation has it), or refused by a busy gateway and to be lined up again.
+Used on the hub thread, but for ``write_now`` and the figures at the end. A call is in one
+of three places: in the line in front of the link, on the link (the conversation has it),
+or refused by a busy gateway and to be lined up again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import gevent
 
 from .. import limits
 from ..errors import ConnectionClosed, ConnectionLost, GatewayError, PayloadTooLarge
-from ..protocol.conversation import IGNORED, Conversation
+from ..protocol.conversation import IGNORED, Conversation, State
 from ..protocol.pending import Call
+from ..runtime.hub import HubThread
 from ..transport.link import Link
 
 _COUNTERS = ("frames_in", "frames_out", "bytes_in", "bytes_out")
@@ -31,6 +32,7 @@ class Calls:
         self.link: Link | None = None
         self.conversation: Conversation | None = None
         self._line: deque[Call] = deque()
+        self._present: tuple[Link, Conversation] | None = None  # both at once, for any thread
         self._refused: dict[Call, gevent.Greenlet[..., None]] = {}
         self._rtt_s: float | None = None  # of the links before the present one
         self._totals = dict.fromkeys(_COUNTERS, 0)
@@ -60,21 +62,49 @@ class Calls:
     def pump(self) -> None:
         """Send what waits, as far as the gateway's start queue has room for us."""
         conversation, link = self.conversation, self.link
-        if not self._line or conversation is None or link is None:
+        line = self._line
+        if not line or conversation is None or link is None:
             return
+        if not link.takes_calls or conversation.state is not State.OPEN:
+            return  # it is over, and told so in a moment
         now = time.monotonic()
-        for _ in range(limits.MAX_IN_FLIGHT - conversation.busy(now)):
-            call = self._next()
-            if call is None:
-                return
-            link.send(conversation.call(call, now), call)
-
-    def _next(self) -> Call | None:
-        while self._line:
-            call = self._line.popleft()
+        # A caller that is about to write its own may have been counted, or not yet.
+        room = limits.MAX_IN_FLIGHT - link.writer.caller_writes - conversation.busy(now)
+        while line and room > 0:
+            call = line[0]
             if not call.settled:
-                return call
-        return None
+                link.send(conversation.call(call, now), call)
+                room -= 1
+            line.popleft()  # not before: it must be seen somewhere, see write_now()
+
+    def write_now(self, call: Call, hub: HubThread) -> bool:
+        """In its caller's thread: write it, if nothing whatever is before it. Else False.
+
+        What is before it moves from the hub's jobs to the line, to the conversation, and is
+        always in one of them: asked in that order, none is overlooked. The link may end at
+        any moment: then either it is ours still, or :meth:`over` has it.
+        """
+        if not hub.idle:  # before the look at the link: that may be about to be let go
+            return False
+        present = self._present
+        if present is None or len(call.params) > limits.DIRECT_FRAME_BYTES:
+            return False
+        link, conversation = present
+        writer = link.writer
+        if not (writer.direct and conversation.idle):
+            return False
+        try:
+            if not (writer.begin(call) and not self._line and conversation.idle):
+                return False
+            permit = call.permit
+            request = conversation.try_call(call, time.monotonic())
+            if request is None:
+                return False
+            if call.claim(permit):
+                writer.write(request, call)
+            return True
+        finally:
+            writer.leave(call)
 
     def refused(self, call: Call) -> None:
         """A busy gateway did not take ``call``: line it up again in a while.
@@ -139,10 +169,11 @@ class Calls:
     def opened(self, link: Link, conversation: Conversation) -> None:
         self.link, self.conversation = link, conversation
         self.pump()
+        self._present = link, conversation
 
     def let_go(self) -> None:
         """Its life will end it, a moment later; nothing goes out on it from here on."""
-        self.link = self.conversation = None
+        self.link = self.conversation = self._present = None
 
     def over(self, link: Link, conversation: Conversation, closed: bool) -> None:
         """The link is over: what was sent on it is sent again where that is safe, or lost."""
@@ -156,7 +187,7 @@ class Calls:
         again = []
         now = time.monotonic()
         for call in conversation.lost():
-            unsent = not call.handed and (link.ended or call.claim())
+            unsent = not call.handed and (call.claim() or link.ended)
             if unsent or (mine and call.may_repeat(now)):
                 call.release()
                 again.append(call)

@@ -51,9 +51,9 @@ def prepare(
     """A call, checked and encoded. Raises ConfigError or PayloadTooLarge; nothing was sent."""
     if not isinstance(method, str) or not method or not method.isprintable():
         raise ConfigError(f"method must be a non-empty string, not {method!r}")
-    if params is not None and not isinstance(params, Mapping):
+    if params is not None and type(params) is not dict and not isinstance(params, Mapping):
         raise ConfigError(f"params must be a mapping, not {type(params).__name__}")
-    fields = dict(params or {})
+    fields = dict(params) if params else {}
     # A subscription is the link's own: after a loss it is as if it had never been made.
     reads = method in READS_ONLY or method in SUBSCRIPTION_METHODS
     if idempotency_key is not None:
@@ -110,18 +110,19 @@ def perform(
         deadline = time.monotonic() + timeout
         for call in calls:
             call.deadline = deadline
+    late: dict[Call, Outcome] = {}
     try:
         supervisor.submit(calls)  # inside: Ctrl-C may come right after it
         waiter.wait(timeout)
     finally:
-        outcomes = {call: call.give_up() for call in calls}
-        late = [call for call, outcome in outcomes.items() if outcome is not None]
+        for call in calls:
+            if not call.settled and (outcome := call.give_up()) is not None:
+                late[call] = outcome
         if late:
-            supervisor.abandon(late)
+            supervisor.abandon(list(late))
     return {
         call: _timed_out(supervisor, call, outcome, timeout or 0.0)
-        for call, outcome in outcomes.items()
-        if outcome is not None
+        for call, outcome in late.items()
     }
 
 

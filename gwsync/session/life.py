@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.event import Event
 
-from .. import limits
 from ..errors import AuthError, ConfigError, ConnectionLost, GatewayError, TcpError
-from ..protocol.conversation import Conversation, Step
+from ..protocol.step import Step
 from ..runtime import offload
-from ..runtime.clock import SleepWatch
 from ..transport.link import Link
 from ..transport.trace import Tracer
 from .attempt import FLUSH_S, Opened, attempt
 from .policy import Backoff, parks
 from .remembered import restore
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
@@ -139,7 +138,7 @@ class Life:
     def _run(self, opened: Opened) -> GatewayError:
         """Read until the link ends; returns why it did."""
         link, conversation = opened.link, opened.conversation
-        watch = gevent.spawn(self._watch, link, conversation)
+        watch = Watch(self._supervisor, link, conversation, self._nobody_is_there)
         try:
             self._check()
             self._supervisor.went_up(opened)
@@ -153,7 +152,7 @@ class Life:
             link.finish(0.0 if broken else FLUSH_S)
             return error
         finally:
-            watch.kill(block=False)
+            watch.stop()
             link.withdraw()
             self._supervisor.let_go(link, conversation)
             if not link.ended:  # close() or another config, no loss: take leave
@@ -169,34 +168,5 @@ class Life:
             link.close(step.close_code)
             raise step.error
 
-    def _watch(self, link: Link, conversation: Conversation) -> None:
-        """Looks after the link while it may be silent; ends it when nobody is there."""
-        sleeps = SleepWatch()
-        while (due := conversation.next_deadline()) is not None:
-            pause = min(max(due - time.monotonic(), 0.0), limits.WATCH_EVERY_S)
-            gevent.sleep(pause)
-            if time.monotonic() >= due:
-                # If this process stood still until now, what came meanwhile is unread:
-                # the reader's turn comes first.
-                gevent.sleep(limits.READER_TURN_S)
-            now = time.monotonic()
-            conversation.received(link.bytes_in, link.bytes_at)
-            slept = sleeps.slept_s(pause)
-            step = conversation.woke(slept, now) if slept else conversation.on_deadline(now)
-            if step.ping:
-                link.ping()
-            error = step.error or self._stalled(link, conversation, now)
-            if error is not None:
-                self.greenlet.kill(error, block=False)
-                return
-            self._supervisor.calls.pump()  # a place that a forgotten call held may be free by now
-            self._supervisor.subscriptions.look(now)
-
-    def _stalled(self, link: Link, conversation: Conversation, now: float) -> ConnectionLost | None:
-        """The other side may go on talking and yet take nothing of what we say."""
-        if link.stalled_s(now) < conversation.silence_limit_s:
-            return None
-        return ConnectionLost(
-            f"the gateway took nothing of what was sent for {link.stalled_s(now):.3g} s",
-            reason="send stalled",
-        )
+    def _nobody_is_there(self, error: GatewayError) -> None:
+        self.greenlet.kill(error, block=False)

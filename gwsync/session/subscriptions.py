@@ -6,7 +6,8 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import length_hint
 from typing import Any
 
 import greenlet
@@ -14,10 +15,9 @@ import greenlet
 from .. import limits
 from ..errors import ConfigError, ConnectionClosed, GatewayError
 from ..runtime.dispatch import Lane, NativeRunner, cell_here, runner_here
-from ..runtime.native import allocate_lock
 from ..runtime.waiters import Waiter, make_waiter
 from ..values import Push
-from .queues import Fence, Queue
+from .queues import Queue
 
 log = logging.getLogger("gwsync.dispatch")
 
@@ -47,10 +47,12 @@ class Subscription(Queue):
         self._detach = detach
         self._runner = runner_here()
         self._cell = cell_here()
-        self._lane = Lane(self._run_some, self.has_pushes, self._runner.run)
+        self._lane = Lane(self._run_some, self.has_work, self._runner)
         self._inside: object = None  # the greenlet that is inside the callback
-        self._began: float | None = None  # when the callback under way did
-        self._named = False  # that one was warned of
+        self._rest: Iterator[Push] = iter(())  # of what was taken: the push it is with is off it
+        self._seen: tuple[object, int] | None = None  # where the last look found it
+        self._stands_since = 0.0  # the first look that found it there
+        self._named = False  # and warned of it
         self._quiet_until = 0.0
 
     def wake(self) -> None:
@@ -64,17 +66,16 @@ class Subscription(Queue):
         self._runner.stop()
 
     def when_drained(self, notify: Callable[[], None]) -> None:
-        with self._lock:
-            self._items.append(Fence(notify))  # type: ignore[arg-type]
+        self._fence(notify)
         self.wake()
 
     def after_fork(self, goes_on: bool) -> bool:
-        self._lock = allocate_lock()
+        self._new_locks()
         self.clear()
         self.closed = self.closed or not goes_on
         self._runner.stop()
         self._runner = NativeRunner() if self.closed else runner_here()
-        self._lane = Lane(self._run_some, self.has_pushes, self._runner.run)
+        self._lane = Lane(self._run_some, self.has_work, self._runner)
         if self._cell is not None:  # one that was inside the callback then stays entered
             self._cell = self._cell.copy()
         self._inside = None
@@ -85,54 +86,55 @@ class Subscription(Queue):
         """Whether the caller is this subscription's own callback."""
         return self._inside is greenlet.getcurrent()
 
+    def has_work(self) -> bool:
+        return bool(self._batches or self._dropped or self._fences)
+
     def _run_some(self) -> None:
+        rest = self._rest = iter(self.take())
         self._inside = greenlet.getcurrent()
-        taken = deque(self.take())
         try:
-            while taken:
-                push = taken.popleft()
-                if isinstance(push, Fence):
-                    push.notify()
-                elif self.closed:
-                    pass
-                elif self._cell is None:
-                    self._call(push)
-                else:
-                    self._cell.run(self._call, push)
+            while self._call(rest) if self._cell is None else self._cell.run(self._call, rest):
+                pass
         finally:
             self._inside = None
-            if taken:  # a SystemExit, a kill: it costs that push, not those behind it
-                self.put_back(taken)
+            left = list(rest)
+            if left and not self.closed:  # a SystemExit, a kill: it costs that push alone
+                self.put_back(left)
 
-    def look(self, now: float) -> None:
-        began = self._began
-        if began is None or self._named or now - began < limits.SLOW_CALLBACK_S:
-            return
-        self._named = True
-        log.warning(
-            "%s has been busy with one push for %.0f s; %d wait behind it",
-            self.name,
-            now - began,
-            len(self._items),
-        )
-
-    @property
-    def name(self) -> str:
-        return str(getattr(self.callback, "__qualname__", type(self.callback).__name__))
-
-    def _call(self, push: Push) -> None:
-        self._named = False
-        self._began = time.monotonic()
+    def _call(self, pushes: Iterator[Push]) -> bool:
+        """Give all to the callback; True if it raised, and there may be more."""
+        callback = self.callback
         try:
-            self.callback(push)
+            for push in pushes:
+                if self.closed:
+                    break
+                callback(push)
         except Exception:
             self.errors += 1
             now = time.monotonic()
             if now >= self._quiet_until:
                 self._quiet_until = now + 1
                 log.exception("%s raised (error %d of this subscription)", self.name, self.errors)
-        finally:
-            self._began = None
+            return True
+        return False
+
+    def look(self, now: float) -> None:
+        # What is left of a batch shows whether it gets on, without a clock for each push.
+        where = (self._rest, length_hint(self._rest)) if self._inside is not None else None
+        if where is None or where != self._seen:
+            self._seen, self._stands_since, self._named = where, now, False
+        elif not self._named and now - self._stands_since >= limits.SLOW_CALLBACK_S:
+            self._named = True
+            log.warning(
+                "%s has been busy with one push for %.0f s; %d wait behind it",
+                self.name,
+                now - self._stands_since,
+                where[1] + self._count,
+            )
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.callback, "__qualname__", type(self.callback).__name__))
 
 
 class _StreamQueue(Queue):
@@ -155,7 +157,7 @@ class _StreamQueue(Queue):
         self.wake()
 
     def after_fork(self, goes_on: bool) -> bool:
-        self._lock = allocate_lock()
+        self._new_locks()
         self.waiters.clear()
         self.end(
             ConnectionClosed(

@@ -15,8 +15,9 @@ from typing import Any
 from .. import limits
 from ..config import Config
 from ..errors import ConnectionLost, GatewayError
-from ..protocol.conversation import Conversation, Step
+from ..protocol.conversation import Conversation
 from ..protocol.pending import Call
+from ..protocol.step import Step
 from ..runtime.hub import HubThread
 from ..transport.dial import Dial
 from ..transport.link import Link
@@ -26,9 +27,10 @@ from .attempt import Opened
 from .calls import Calls, closed_error
 from .life import Life
 from .policy import Verdicts, is_starting
-from .queues import Queue, Subscriptions
+from .queues import Queue
 from .remembered import Remembered
 from .repeats import Repeats
+from .routes import Subscriptions
 from .waiting import Demand, Demands
 
 log = logging.getLogger("gwsync.session")
@@ -69,6 +71,8 @@ class Supervisor:
     # -- any thread ---------------------------------------------------------------------
     def submit(self, calls: Sequence[Call]) -> None:
         """Have ``calls`` sent, in order, as soon as that is possible."""
+        if len(calls) == 1 and self.calls.write_now(calls[0], self.hub):
+            return
         self.hub.call_soon(self._submit, calls)
 
     def abandon(self, calls: Sequence[Call]) -> None:
@@ -130,7 +134,7 @@ class Supervisor:
     def apply(self, step: Step) -> None:
         """What the link's frames mean to subscribers and callers."""
         if step.pushes:
-            self.subscriptions.deliver(step.pushes)
+            self.subscriptions.deliver(step.pushes, step.size)
         for call in step.subscribed:
             self.remembered.answered(call)
         for call in step.refused:

@@ -53,7 +53,7 @@ def dial(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> 
     )
     if endpoint.secure:
         trust.keep_session(sock, config)
-    return Link(sock, leftover, config.max_message)
+    return Link(sock, leftover, config.max_message, hub.call_soon)
 
 
 def reach(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> Any:

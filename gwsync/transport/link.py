@@ -1,7 +1,7 @@
 """One open WebSocket: messages in batches in, messages out.
 
-The socket, and who may use it: one greenlet reads, one writes, both on the hub
-thread. What arrives is taken apart by a Scanner; websocket-client formats what leaves.
+The socket, and who may use it: one greenlet reads on the hub thread, the writer writes.
+What arrives is taken apart by a Scanner.
 """
 
 from __future__ import annotations
@@ -9,56 +9,44 @@ from __future__ import annotations
 import contextlib
 import struct
 import time
-from collections import deque
-from socket import SHUT_RDWR
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import gevent
-from gevent.event import Event
 from gevent.socket import socket
 from websocket import ABNF
 
 from .. import limits
 from ..errors import ConnectionLost, GatewayError
-from ..values import Binary
 from .framing import Scanner
-
-
-class Parcel(Protocol):
-    """What is sent, to whoever wants it sent, or not any more."""
-
-    def claim(self) -> bool: ...
-    def hand_over(self) -> None: ...
-    @property
-    def settled(self) -> bool: ...
+from .writer import Parcel, Writer, broken_by
 
 
 class Link:
-    """Made by the dial, used on the hub thread only, ended by :meth:`abort`."""
+    """Made by the dial, used on the hub thread, but for its writer; ended by :meth:`abort`."""
 
     def __init__(
-        self, sock: Any, leftover: bytes = b"", max_message: int = limits.MAX_MESSAGE_BYTES
+        self,
+        sock: Any,
+        leftover: bytes = b"",
+        max_message: int = limits.MAX_MESSAGE_BYTES,
+        call_soon: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         sock.settimeout(None)
-        self.frames_in = self.frames_out = 0
+        self.frames_in = 0
         self.bytes_in = len(leftover)
         self.bytes_at = time.monotonic()  # when the last of them came
-        self.bytes_out = 0
         self.ended = False
-        self._took_leave = False  # a close frame of ours is on its way
         self._sock = sock
         self._leftover = leftover
         self._scanner = Scanner(max_message)
         self._end: GatewayError | None = None
-        self._broke: ConnectionLost | None = None  # what the writer met
-        self._outgoing: deque[tuple[bytes, Parcel | None]] = deque()
-        self._blocked_at: float | None = None  # since when the writer makes no progress
-        self._half_written: Parcel | None = None
-        self._wake = Event()
-        self._flushed = Event()
-        self._flushed.set()
         self._next_yield = 0.0
-        self._writer = gevent.spawn(self._write)
+        self._clock = gevent.get_hub().loop.now
+        self._room = limits.RECV_MIN_BYTES
+        self._plain = type(sock) is socket  # TLS may hold what the socket does not show
+        self._emptied = False
+        self.writer = Writer(sock, self._scanner.pings, call_soon)
 
     @property
     def max_message(self) -> int:
@@ -79,13 +67,15 @@ class Link:
         scanner = self._scanner
         while self._end is None:
             if scanner.error is not None:
-                self._post(scanner.answer, ABNF.OPCODE_CLOSE)
+                self.writer.post(scanner.answer, ABNF.OPCODE_CLOSE)
                 self._end = scanner.error
                 break
-            messages = scanner.feed(self._leftover or self._recv())
+            data = self._leftover or self._recv()
+            messages = scanner.feed(data)
             self._leftover = b""
+            self._make_room(len(data), scanner.taken)
             if scanner.pings:
-                self._wake_writer()
+                self.writer.wake()
             if messages:
                 self.frames_in += len(messages)
                 return messages
@@ -93,158 +83,96 @@ class Link:
 
     def _recv(self) -> bytes:
         """What has arrived; nothing when the link has ended."""
-        now = time.monotonic()
-        if now >= self._next_yield:  # a socket that is never empty never yields by itself
-            gevent.sleep(limits.YIELD_SLEEP_S)
-            self._next_yield = time.monotonic() + limits.YIELD_EVERY_S
+        sock, turn = self._sock, self._clock()
         try:
-            data: bytes = self._sock.recv(limits.RECV_BUFFER_BYTES)
+            if self._emptied and sock._read_event is not None:
+                # Not a recv in vain first. It costs a system call, and lets go of the GIL just
+                # when a caller was woken: then the two threads would get in each other's way.
+                sock._wait(sock._read_event)
+            elif time.monotonic() >= self._next_yield:
+                # A socket that is never empty never yields by itself.
+                gevent.sleep(limits.YIELD_SLEEP_S)
+                self._next_yield = time.monotonic() + limits.YIELD_EVERY_S
+            data: bytes = sock.recv(self._room)
         except OSError as error:
-            self._end = self._end or self._broke or _broken_by(error)
+            self._end = self._end or self.writer.broke or broken_by(error)
             return b""
         if not data:
             eof = ConnectionLost("the link ended without a close frame", reason="eof")
-            self._end = self._broke or eof
+            self._end = self.writer.broke or eof
+        self._emptied = self._plain and len(data) < limits.EMPTIED_BYTES
         self.bytes_in += len(data)
-        self.bytes_at = time.monotonic()
+        self.bytes_at = now = time.monotonic()
+        if self._clock() != turn:  # it had to wait, so others had their turn
+            self._next_yield = now + limits.YIELD_EVERY_S
         return data
 
-    # -- writing: the writer greenlet ------------------------------------------------
+    def _make_room(self, got: int, frames: int) -> None:
+        """Read more at once from now on, or less.
+
+        A fresh buffer each time, of which only what was filled is kept: an idle link
+        holds none, and messages are cut out of bytes at half the price of a bytearray.
+        """
+        room = self._room
+        most = limits.RECV_BUFFER_BYTES if frames > limits.RECV_FEW else limits.RECV_MAX_BYTES
+        if got < room // 4 or frames > limits.RECV_FRAMES:
+            self._room = max(room // 2, limits.RECV_MIN_BYTES)
+        elif got == room < most:
+            self._room = room * 2
+
+    # -- writing: the writer's -----------------------------------------------------
     def send(self, message: bytes, parcel: Parcel | None = None) -> None:
         """Queue a message, text unless it is Binary; never blocks.
 
         ``parcel`` is asked for the right to send it just before its last byte is
         written, and told when the kernel has that; no right, nothing is sent.
         """
-        self.frames_out += 1
-        opcode = ABNF.OPCODE_BINARY if type(message) is Binary else ABNF.OPCODE_TEXT
-        self._post(message, opcode, parcel)
-
-    def withdraw(self) -> None:
-        """Take back every message that is not being written yet: it will not be sent here."""
-        self._outgoing = deque((frame, None) for frame, parcel in self._outgoing if not parcel)
+        self.writer.send(message, parcel)
 
     def ping(self) -> None:
         """Ask the other side for a sign of life; the answer is bytes, no message."""
-        self._post(b"", ABNF.OPCODE_PING)
+        self.writer.post(b"", ABNF.OPCODE_PING)
 
-    def stalled_s(self, now: float) -> float:
-        """How long the other side has taken nothing of what is to be written."""
-        return now - self._blocked_at if self._blocked_at is not None else 0.0
-
-    def _post(self, payload: bytes, opcode: int, parcel: Parcel | None = None) -> None:
-        if not self.ended:
-            self._took_leave = self._took_leave or opcode == ABNF.OPCODE_CLOSE
-            self._outgoing.append((ABNF.create_frame(payload, opcode).format(), parcel))
-            self._wake_writer()
-
-    def _wake_writer(self) -> None:
-        self._flushed.clear()
-        self._wake.set()
-
-    def _write(self) -> None:
-        wake = self._wake
-        try:
-            while True:
-                wake.wait()
-                wake.clear()
-                while self._outgoing or self._scanner.pings:
-                    self._write_pongs()
-                    self._write_some()
-                self._flushed.set()
-        except OSError as error:
-            # What the other side said last may still be unread, a close frame above all:
-            # so the reader goes on to the end of that, and reports.
-            self._broke = _broken_by(error)
-            self._flushed.set()  # nothing will leave any more
-            with contextlib.suppress(OSError):
-                # Not SSLSocket's own, which would have the rest read undeciphered.
-                socket.shutdown(self._sock, SHUT_RDWR)
-
-    def _write_pongs(self) -> None:
-        pings = self._scanner.pings
-        if pings:
-            frames = [ABNF.create_frame(ping, ABNF.OPCODE_PONG).format() for ping in pings]
-            pings.clear()
-            self._push(b"".join(frames))
-
-    def _write_some(self) -> None:
-        """The next frames, as many as fit into one chunk, or one that is longer."""
-        frames: list[bytes] = []
-        ends: list[tuple[int, Parcel]] = []  # where each parcel ends in the stream of bytes
-        size = 0
-        while self._outgoing and size < limits.WRITE_CHUNK_BYTES:
-            frame, parcel = self._outgoing[0]
-            if len(frame) > limits.WRITE_CHUNK_BYTES:
-                if not frames:
-                    self._outgoing.popleft()
-                    self._write_long(frame, parcel)
-                break
-            self._outgoing.popleft()
-            if parcel is not None:
-                if not parcel.claim():
-                    continue
-                ends.append((self.bytes_out + size + len(frame), parcel))
-            frames.append(frame)
-            size += len(frame)
-        try:
-            if frames:
-                self._push(b"".join(frames) if len(frames) > 1 else frames[0])
-        finally:
-            for end, parcel in ends:
-                if end <= self.bytes_out:
-                    parcel.hand_over()
-
-    def _write_long(self, frame: bytes, parcel: Parcel | None) -> None:
-        view = memoryview(frame)
-        last = (len(frame) - 1) // limits.WRITE_CHUNK_BYTES * limits.WRITE_CHUNK_BYTES
-        if parcel is not None and parcel.settled:
-            return
-        self._half_written = parcel
-        self._push(view[:last])
-        self._half_written = None
-        if parcel is not None and not parcel.claim():
-            self._break_off()
-            return
-        self._push(view[last:])
-        if parcel is not None:
-            parcel.hand_over()
+    def withdraw(self) -> None:
+        """Take back every message that is not being written yet: it will not be sent here."""
+        self.writer.withdraw()
 
     def give_up(self, parcel: Parcel) -> None:
         """Nobody wants it sent any more; if half of it is out, the link cannot go on."""
-        if parcel is self._half_written:
-            self._break_off()
+        self.writer.give_up(parcel)
 
-    def _break_off(self) -> None:
-        # Its caller was told "not sent", so its end must not follow, nor anything else.
-        self._end = ConnectionLost(
-            "the link was ended here: a request was given up in the middle of its frame",
-            reason="half a frame",
-        )
-        self._sock.close()
+    def stalled_s(self, now: float) -> float:
+        """How long the other side has taken nothing of what is to be written."""
+        return self.writer.stalled_s(now)
 
-    def _push(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                self._blocked_at = time.monotonic()
-                sent = self._sock.send(view)
-                self.bytes_out += sent
-                view = view[sent:]
-        finally:
-            self._blocked_at = None
+    def rest(self) -> None:
+        """Asked now and then: hold no more than an idle link needs."""
+        self.writer.rest()
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether what is sent now may still be answered."""
+        return not (self.ended or self._end or self.writer.took_leave)
+
+    @property
+    def frames_out(self) -> int:
+        return self.writer.frames_out
+
+    @property
+    def bytes_out(self) -> int:
+        return self.writer.bytes_out
 
     # -- ending --------------------------------------------------------------------------
     def close(self, code: int = 1000) -> None:
         """Queue a close frame; the other side answers by closing. Never blocks."""
-        self._post(struct.pack("!H", code), ABNF.OPCODE_CLOSE)
+        self.writer.post(struct.pack("!H", code), ABNF.OPCODE_CLOSE)
 
     def finish(self, timeout: float) -> None:
         """Give what is queued, and the answer to a close frame, up to ``timeout`` seconds, then
         abort. In the greenlet that reads."""
         end = time.monotonic() + timeout
         try:
-            if not self.ended and self._flushed.wait(timeout) and self._took_leave:
+            if not self.ended and self.writer.flushed.wait(timeout) and self.writer.took_leave:
                 self._hear_out(end)
         finally:
             self.abort()
@@ -263,15 +191,9 @@ class Link:
         """Let go of the socket at once; what was queued is lost. Idempotent."""
         if not self.ended:
             self.ended = True
-            self._writer.kill(block=False)
-            self._sock.close()
+            self.writer.end()
 
     def detach_after_fork(self) -> int:
         """In a forked child: the descriptor, to be closed raw; nothing else is touched."""
         self.ended = True
         return int(self._sock.fileno())
-
-
-def _broken_by(error: OSError) -> ConnectionLost:
-    why = (error.strerror or str(error)).lower()
-    return ConnectionLost(f"the link broke: {why}", reason="reset")

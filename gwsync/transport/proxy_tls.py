@@ -1,42 +1,23 @@
-"""TLS to an ``https://`` proxy, verified by its own name.
-
-The system's authorities count, and those of ``ca_file`` beside them: the proxy need not be
-of the same house as the gateway.
-"""
+"""TLS to an ``https://`` proxy, verified by its own name."""
 
 from __future__ import annotations
 
 import ssl
-from functools import lru_cache
 from typing import Any
 
 import gevent
-from gevent import ssl as gevent_ssl
 
-from ..errors import ConfigError
 from .deadline import Deadline
 from .talk import Ended, Refused
+from .trust import proxy_context
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
-
-
-@lru_cache(maxsize=4)  # 16-18 ms to build with the system's store
-def _context(ca_file: str | None) -> Any:
-    context = gevent_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"ca_file {ca_file} cannot be used: {error}") from None
-    return context
 
 
 def wrap(sock: Any, host: str, ca_file: str | None, limit: Deadline) -> Any:
     """``sock``, which this closes if it fails. Raises Refused, Ended, TimeoutError."""
     try:
-        sock = secure = _context(ca_file).wrap_socket(
+        sock = secure = proxy_context(ca_file).wrap_socket(
             sock, server_hostname=host, do_handshake_on_connect=False
         )
         with gevent.Timeout(max(limit.remaining(), 0.001)):

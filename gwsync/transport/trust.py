@@ -56,9 +56,26 @@ def context_of(config: Config, *, threads: bool = False) -> Any:
     kind: Any = ssl.SSLContext if threads else gevent_ssl.SSLContext
     pinned = config.tls_fingerprint is not None
     key = (kind, threads, _state(config.ca_file), _state(config.client_cert), pinned)
+    return _cached(key, lambda: _build(kind, config.ca_file, config.client_cert, pinned))
+
+
+def proxy_context(ca_file: str | None) -> Any:
+    """The hub's context for an ``https://`` proxy, which need not be of the gateway's house:
+    the system's authorities count, and those of ``ca_file`` beside them. Raises ConfigError."""
+
+    def build() -> Any:
+        context = _build(gevent_ssl.SSLContext, None, None, pinned=False)
+        if ca_file is not None:
+            _load("ca_file", ca_file, context.load_verify_locations)
+        return context
+
+    return _cached(("proxy", _state(ca_file)), build)
+
+
+def _cached(key: _Key, build: Callable[[], Any]) -> Any:
     with _kept.lock:
         if key not in _kept.contexts:
-            _kept.contexts[key] = _build(kind, config.ca_file, config.client_cert, pinned)
+            _kept.contexts[key] = build()
         _kept.contexts.move_to_end(key)
         while len(_kept.contexts) > limits.TLS_CONTEXTS:
             _kept.contexts.popitem(last=False)

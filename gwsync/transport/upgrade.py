@@ -121,8 +121,13 @@ class _HeadSocket:
         self.leftover = b""
 
     def recv(self, size: int) -> bytes:
+        """The head, a line at a time and its end by itself: websocket-client asks for one byte
+        and looks whether it is the end of a line, which costs a hundred calls a head."""
         if self._head is None:
             self._head = self._read_head()
+        if size == 1:
+            end = self._head.find(b"\n")
+            size = end if end > 0 else 1
         data, self._head = self._head[:size], self._head[size:]
         return data
 

@@ -76,8 +76,8 @@ while gwsync.status().state != "waiting":
 print("come back", flush=True)
 while gwsync.status().state != "connected":
     try:
-        gwsync.connect(timeout=10)  # tries at once
-    except gwsync.TcpError:
+        gwsync.connect(timeout=1)  # tries at once; or 503 as long as the gateway says goodbye
+    except (gwsync.TcpError, gwsync.DialTimeout):
         sleep(0.02)
 """,
         until="gwsync.status().state == 'waiting'",

@@ -13,6 +13,7 @@ import pytest
 import gwsync
 from conformance.tools import eventually
 from loopback.support import WAIT_S, Bench, error_of
+from loopback.support_proxy import Proxy
 from loopback.support_tls import Authority, Terminator, fingerprint
 
 
@@ -128,6 +129,21 @@ def test_a_renewed_ca_file_is_seen(bench: Bench, authority: Authority, tmp_path:
     assert isinstance(error, gwsync.TlsError)
     front.renew(other.issue("localhost"))
     assert "verified" in up(bench, front, ca_file=str(ca_file))
+
+
+def test_a_renewed_ca_file_is_seen_on_the_way_to_a_proxy_too(
+    bench: Bench, authority: Authority, tmp_path: Path
+) -> None:
+    other = Authority(tmp_path, "the next authority")
+    ca_file = tmp_path / "ca.pem"
+    shutil.copy(authority.ca_file, ca_file)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(other.issue("localhost"))
+    way = Proxy(bench, "http", tls=tls).url("https", host="localhost")
+    connection = bench.connection(proxy=way, ca_file=str(ca_file))
+    assert error_of(connection.connect).finding == "TLS_CERT_INVALID"
+    replace(ca_file, Path(other.ca_file).read_bytes())
+    assert connection.connect().protocol == 4
 
 
 def test_a_renewed_client_certificate_is_seen(

@@ -82,14 +82,19 @@ def ensure(version: str = DEFAULT_VERSION) -> Installed:
 
 def ensure_official_client(version: str = OFFICIAL_CLIENT_VERSION) -> Path:
     """Install OpenClaw's own JavaScript client; a directory from which Node can import it."""
+    return ensure_package(OFFICIAL_CLIENT, version)
+
+
+def ensure_package(name: str, version: str) -> Path:
+    """Install a package of npm; a directory from which Node can import it."""
     node = ensure().node
     root = cache_root()
-    directory = root / f"gateway-client-{version}"
+    directory = root / f"{name.rpartition('/')[2]}-{version}"
     with _lock(root / "install.lock"):
-        if not (directory / "node_modules" / OFFICIAL_CLIENT / "package.json").exists():
+        if not (directory / "node_modules" / name / "package.json").exists():
             with _staging(directory) as work:
-                _write_package(work, "official-client-for-tests")
-                _npm(work, f"{OFFICIAL_CLIENT}@{version}", node=node)
+                _write_package(work, "package-for-tests")
+                _npm(work, f"{name}@{version}", node=node)
     return directory
 
 

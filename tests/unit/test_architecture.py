@@ -19,7 +19,8 @@ MAX_LINES = 400
 
 FLOORS = {
     "values": 0, "limits": 0, "errors": 0, "endpoint": 0, "payloads": 0,
-    "version": 0, "markup": 0, "waterfall": 0, "proxy_url": 0, "proxy_env": 0,
+    "version": 0, "markup": 0, "waterfall": 0, "switches": 0, "proxy_url": 0, "proxy_env": 0,
+    "decoding": 0, "greeting": 0,
     "config": 1, "discovery": 1, "identity": 1, "statefile": 1, "runtime": 1,
     "protocol": 2, "transport": 2,
     "session": 3,
@@ -40,11 +41,15 @@ BESIDE = [
         "version",
         "markup",
         "waterfall",
+        "switches",
         "proxy_url",
         "proxy_env",
+        "decoding",
+        "greeting",
     },
     {"config", "discovery"},
     {"identity", "statefile"},
+    {"statefile", "runtime"},
 ]
 
 # What a module may not import, by the part it belongs to.
@@ -57,7 +62,7 @@ BANNED = {
 }  # fmt: skip
 # What only these modules may import.
 ONLY_IN = {
-    "websocket": {"transport.framing", "transport.link", "transport.upgrade"},
+    "websocket": {"transport.framing", "transport.link", "transport.upgrade", "transport.writer"},
     "gevent.monkey": {"runtime.native"},
     "socks": {"transport.socks"},
 }

@@ -241,3 +241,14 @@ def test_a_config_with_a_context_is_copied_but_not_pickled() -> None:
         pickle.dumps(config)
     plain = Config(url="wss://localhost", token="t")
     assert pickle.loads(pickle.dumps(plain)) == plain
+
+
+def test_the_url_is_taken_apart_once() -> None:
+    """Every attempt asks for it several times."""
+    config = Config(url="ws://127.0.0.1:18789")
+    twin = pickle.loads(pickle.dumps(config))
+    other = dataclasses.replace(config, url="ws://127.0.0.1:18790")
+    assert other.endpoint.port == 18790
+    assert config.endpoint is config.endpoint
+    assert twin.endpoint == config.endpoint
+    assert twin == config

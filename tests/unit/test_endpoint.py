@@ -212,3 +212,9 @@ def test_any_text_is_an_endpoint_or_a_config_error(text: str) -> None:
     assert parse(endpoint.url, allow_plaintext=True) == endpoint
     assert endpoint.host
     assert 0 < endpoint.port < 65536
+
+
+def test_an_address_is_read_once() -> None:
+    """Connecting asks for it several times, and thousands may connect."""
+    parsed = parse("ws://127.0.0.1:18789")
+    assert parsed.address is parsed.address

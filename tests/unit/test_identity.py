@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from conformance.tools import eventually
+from gwsync import limits, statefile
 from gwsync.errors import ConfigError
 from gwsync.identity import DEVICE_FILE, TOKENS_FILE, TokenStore, load_identity
 
@@ -273,3 +275,120 @@ def test_racing_writers_lose_nothing(state: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert len(json.loads((state / TOKENS_FILE).read_text())) == 80
+
+
+# -- what is read once ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are read, by name; every file counts as settled."""
+    monkeypatch.setattr(limits, "STATE_FILE_SETTLED_NS", -(10**18))
+    seen: list[str] = []
+    real = statefile.read_private
+
+    def read(path: str) -> bytes | None:
+        seen.append(os.path.basename(path))
+        return real(path)
+
+    monkeypatch.setattr(statefile, "read_private", read)
+    return seen
+
+
+def test_a_key_is_read_and_loaded_once_while_its_file_does_not_change(
+    state: Path, reads: list[str]
+) -> None:
+    """A process may connect thousands of times."""
+    first = load_identity(str(state))
+    reads.clear()
+    assert all(load_identity(str(state)) is first for _ in range(5))
+    assert reads == []
+    other = load_identity(str(state.parent / "other"))
+    os.replace(state.parent / "other" / DEVICE_FILE, state / DEVICE_FILE)
+    assert load_identity(str(state)).id == other.id != first.id
+    os.unlink(state / DEVICE_FILE)
+    assert load_identity(str(state)).id not in (first.id, other.id)
+
+
+def test_a_file_that_was_just_written_is_read_again(state: Path) -> None:
+    """Two changes may bear the same time; only what is older is told apart by it."""
+    first = load_identity(str(state))
+    assert load_identity(str(state)) is not first
+    assert load_identity(str(state)).id == first.id
+
+
+def test_tokens_are_read_once_and_written_only_when_they_change(
+    state: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[str] = []
+    real = statefile.write_temporary
+    monkeypatch.setattr(
+        statefile,
+        "write_temporary",
+        lambda path, data: writes.append(path) or real(path, data),
+    )
+    store = TokenStore(str(state))
+    store.put("ws://h", "d", "operator", "one", ("operator.read",))
+    store.put("ws://h", "d", "operator", "one", ("operator.read",))
+    assert len(writes) == 1
+    store.get("ws://h", "d", "operator")
+    reads.clear()
+    assert [TokenStore(str(state)).get("ws://h", "d", "operator") for _ in range(3)] == ["one"] * 3
+    assert reads == []
+
+
+def test_no_more_files_are_remembered_than_allowed(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STATE_FILES", 3)
+    for number in range(6):
+        load_identity(str(tmp_path / str(number)))
+    assert len(statefile._kept) == 3
+
+
+def test_threads_that_wait_for_a_write_have_theirs_written_with_the_next(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of gateways, each brings a token with its first hello."""
+    writes: list[str] = []
+    going_on = threading.Event()
+    inside = threading.Event()
+    real = statefile.write_temporary
+
+    def write(path: str, data: bytes) -> str:
+        writes.append(path)
+        inside.set()
+        assert going_on.wait(10)
+        return real(path, data)
+
+    monkeypatch.setattr(statefile, "write_temporary", write)
+
+    def put(number: int) -> None:
+        TokenStore(str(state)).put(f"ws://{number}", "d", "operator", "t", ())
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(20)]
+    threads[0].start()
+    assert inside.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    shared = statefile._shared[str(state / TOKENS_FILE)]
+    eventually(lambda: len(shared.waiting) == 19, "they wait", 10)
+    going_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(json.loads((state / TOKENS_FILE).read_text())) == 20
+    assert len(writes) == 2
+
+
+def test_a_directory_that_cannot_be_written_keeps_nobody_waiting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    state = str(tmp_path / "file" / "state")
+    threads = [
+        threading.Thread(target=TokenStore(state).put, args=("ws://h", "d", "r", "t", ()))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()

@@ -1,4 +1,4 @@
-"""What ``import gwsync`` may do: define things. For its time see benchmarks/import_cost.py."""
+"""What ``import gwsync`` may do: define things. For its time: `python -m benchmarks import`."""
 
 from __future__ import annotations
 
@@ -58,6 +58,12 @@ LATER = (
     "certifi",
     "gwsync.testing",
     "gwsync.cli",
+    "gwsync.api.http",
+    "gwsync.api.rpc",
+    "gwsync.api.runs",
+    "gwsync.api.sessions",
+    "gwsync.markup",
+    "gwsync.waterfall",
 )
 
 
@@ -83,5 +89,5 @@ print(len([name for name in more if name.startswith("gwsync")]))
 print(len([name for name in more if not name.startswith("gwsync")]))
 """
     ours, others = map(int, script(source).split())
-    assert ours <= 70
+    assert ours <= 76
     assert others <= 20

@@ -11,9 +11,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gwsync import limits
-from gwsync.protocol.conversation import Conversation, Step
+from gwsync.protocol.conversation import Conversation
 from gwsync.protocol.handshake import Credentials, Handshake
 from gwsync.protocol.pending import Call
+from gwsync.protocol.step import Step
 
 _RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
 START = 1000.0  # the time at which every conversation below begins
@@ -124,4 +125,4 @@ def call(talk: Conversation, method: str = "health", *, final: bool = False) -> 
 
 
 def say(talk: Conversation, *frames: bytes, at: float = START) -> Step:
-    return talk.receive(frames, at)
+    return talk.receive(list(frames), at)

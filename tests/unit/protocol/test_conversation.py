@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -143,7 +145,7 @@ def test_a_second_hello_is_late() -> None:
         (ok("1", scene.hello(policy=None)), HandshakeError, 1000),
         (ok("1", scene.hello(protocol=99)), ProtocolMismatch, 1002),
         (ok("1", scene.hello(auth={"scopes": []})), ScopeError, 1000),
-        (b'{"type":"res","id":"1","ok":true,"payload":"\xff"}', ProtocolError, 1000),
+        (b'{"type":"res","id":"1","ok":true,"payload":{"\xff":1}}', ProtocolError, 1000),
     ],
 )
 def test_any_other_answer_to_connect_ends_the_link(
@@ -408,6 +410,53 @@ def test_a_trace_goes_to_gateways_that_take_it(version: str, told: bool) -> None
 def test_a_call_before_the_link_is_open_is_a_bug_of_ours(begin: Any) -> None:
     with pytest.raises(RuntimeError, match="a call in state"):
         begin().call(Call("health", b"{}"), START)
+
+
+@pytest.mark.parametrize("begin", [scene.new, scene.asked])
+def test_a_caller_may_ask_at_any_time(begin: Any) -> None:
+    talk = begin()
+    assert talk.try_call(Call("health", b"{}"), START) is None
+    talk = opened()
+    assert talk.idle
+    assert talk.try_call(Call("health", b"{}"), START) is not None
+    assert not talk.idle
+
+
+def test_a_link_that_is_lost_while_a_caller_makes_its_call_has_it_or_gives_it_back() -> None:
+    """At any line, and the permit says who sends it."""
+    seen = set()
+    for stop_at in itertools.count(1):
+        talk, asked = opened(), Call("health", b"{}")
+        permit = asked.permit
+        lost: list[Call] = []
+        lines = 0
+
+        def at_each_line(frame: FrameType, kind: str, _: Any) -> Any:
+            nonlocal lines
+            if "gwsync" in frame.f_code.co_filename and kind == "line":
+                lines += 1
+                if lines == stop_at:  # noqa: B023 - used within this round
+                    sys.settrace(None)
+                    lost.extend(talk.lost())  # noqa: B023
+            return at_each_line
+
+        before = sys.gettrace()
+        sys.settrace(at_each_line)
+        try:
+            request = talk.try_call(asked, START)
+        finally:
+            sys.settrace(before)
+        if lines < stop_at:
+            break
+        if lost:
+            assert lost == [asked]
+            assert asked.claim()  # the hub: it goes out on the next link
+            asked.release()
+            assert not asked.claim(permit)  # and so not here
+        else:
+            assert talk.lost() == ([] if request is None else [asked])
+        seen.add((bool(lost), request is None))
+    assert seen == {(False, True), (True, False)}
 
 
 def test_the_first_answer_wins_and_the_second_is_late() -> None:
@@ -681,3 +730,10 @@ def test_an_unknown_frame_is_dropped_and_counted(begin: Any, sent: bytes) -> Non
 def test_every_kind_of_frame_is_decided_in_every_live_state() -> None:
     live = [state for state in State if state is not State.ENDED]
     assert set(_ACTIONS) == set(itertools.product(live, Kind))
+
+
+def test_a_caller_that_asks_of_an_open_link_is_in_flight() -> None:
+    talk, asked = opened(), Call("health", b"{}")
+    assert talk.try_call(asked, START) is not None
+    assert talk.in_flight == 1
+    assert talk.lost() == [asked]

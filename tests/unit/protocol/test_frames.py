@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gwsync.errors import ConfigError, ProtocolError
+from gwsync.protocol import frames
 from gwsync.protocol.frames import (
     MAX_DEPTH,
     Response,
@@ -186,6 +187,7 @@ _ring: dict[str, Any] = {}
 _ring["a"] = [_ring]
 
 
+@pytest.mark.parametrize("filling", [0, 2000], ids=["few", "many"])
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -205,7 +207,12 @@ _ring["a"] = [_ring]
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_json_cannot_hold_is_refused_with_the_path_to_it(value: Any, words: str) -> None:
+def test_what_json_cannot_hold_is_refused_with_the_path_to_it(
+    value: Any, words: str, filling: int
+) -> None:
+    """Many values are looked at all at once, and only then one by one."""
+    if filling and isinstance(value, dict):
+        value = {"filling": "x" * filling, **value}
     with pytest.raises(ConfigError) as caught:
         encode_value(value)
     assert words in str(caught.value)
@@ -224,6 +231,39 @@ def test_nesting_is_allowed_to_the_limit_and_refused_beyond_it() -> None:
     assert encode_value(deep).startswith(b"[[")
     with pytest.raises(ConfigError, match="nests deeper than 200 levels"):
         encode_value([deep])
+
+
+def test_many_plain_values_are_never_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(frames, "_check", lambda value, path, depth: looked.append(path))
+    value = {"rows": [{"n": n, "f": n / 2, "t": ("x", None, True)} for n in range(200)]}
+    assert json.loads(encode_value(value)) == json.loads(json.dumps(value))
+    assert looked == []
+    encode_value(OrderedDict(value))  # no plain dict: it may be anything
+    assert looked == ["params"]
+    monkeypatch.setenv("GWSYNC_SLOW", "check")
+    encode_value(value)
+    assert looked == ["params"] * 2
+
+
+def test_nesting_is_counted_in_large_values_too() -> None:
+    deep: Any = "x" * 2000
+    for _ in range(MAX_DEPTH):
+        deep = (deep,)
+    assert encode_value(deep).startswith(b"[[")
+    with pytest.raises(ConfigError, match="nests deeper than 200 levels"):
+        encode_value([deep])
+
+
+def test_what_the_encoder_itself_cannot_do_is_told_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def encode(value: Any) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(frames, "_encode", encode)
+    with pytest.raises(MemoryError):
+        encode_value({})
 
 
 def test_subclasses_of_what_json_holds_are_written_as_that() -> None:

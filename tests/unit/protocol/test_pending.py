@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from conformance.tools import Threads
 from gwsync import limits
 from gwsync.errors import ConnectionLost, GatewayError, ProtocolError, RequestError
 from gwsync.protocol.pending import Call, Pending
@@ -244,3 +245,63 @@ def test_a_call_given_up_keeps_its_place_until_it_is_answered_or_old() -> None:
     assert pending.busy(2.0) == 2
     assert pending.busy(limits.FORGOTTEN_SLOT_S) == 1
     assert pending.busy(limits.FORGOTTEN_SLOT_S + 2) == 0
+
+
+def test_a_late_sender_cannot_take_the_right_to_the_next_sending() -> None:
+    """A caller's thread was about to send it when the link was lost under it."""
+    call = Call("a", b"")
+    permit = call.permit
+    assert call.claim()  # by whoever saw that the link is lost
+    call.release()
+    assert not call.claim(permit)
+    assert call.claim()
+
+
+def test_a_call_that_was_held_back_was_not_sent() -> None:
+    call = sent()
+    call.hold_back()
+    assert call.outcome == "not_sent"
+
+
+def test_a_link_is_idle_while_the_gateway_has_nothing_before_it() -> None:
+    pending = Pending()
+    assert pending.idle
+    call = sent()
+    pending.add(call)
+    assert not pending.idle
+    pending.give_up(call, 0.0)
+    assert pending.idle
+    for _ in range(limits.MAX_IN_FLIGHT):
+        call = sent()
+        pending.add(call)
+        pending.give_up(call, 0.0)
+    assert not pending.idle
+
+
+def test_many_threads_add_and_each_call_is_drained_or_taken_back_once() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            pending, drained = Pending(), []
+
+            def add(_: int, pending: Pending = pending) -> list[tuple[Call, bool]]:
+                calls = [Call("a", b"") for _ in range(100)]
+                return [(call, bool(pending.add(call)) and pending.remove(call)) for call in calls]
+
+            threads = Threads(4, lambda n, add=add: add(n) if n else drain())
+
+            def drain(pending: Pending = pending, drained: list[Call] = drained) -> list[Any]:
+                for _ in range(200):
+                    drained.extend(pending.drain())
+                return []
+
+            added = [pair for result in threads.run().results for pair in result]
+            assert not threads.errors
+            drained.extend(pending.drain())
+            assert len({call.id for call, _ in added}) == len(added) == 300
+            taken_back = [call for call, back in added if back]
+            assert len(drained) + len(taken_back) == 300
+            assert {id(call) for call in drained}.isdisjoint(map(id, taken_back))
+    finally:
+        sys.setswitchinterval(before)

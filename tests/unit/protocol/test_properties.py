@@ -14,10 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gwsync.errors import ConnectionLost, GatewayError, ProtocolError
-from gwsync.protocol.conversation import Conversation, State, Step
+from gwsync.protocol.conversation import Conversation, State
 from gwsync.protocol.frames import Response, Unknown, decode
 from gwsync.protocol.pending import Call
 from gwsync.protocol.sequence import Order, Sequence
+from gwsync.protocol.step import Step
 from gwsync.values import Binary, Event, SeqGap, decode_json
 from unit.protocol import scene
 from unit.protocol.scene import START

@@ -22,7 +22,9 @@ class Work:
         self.done: list[int] = []
         self.overlap = 0
         self._inside = 0
-        self.lane = Lane(self._step, lambda: bool(self.items), workers.submit)
+        runner = NativeRunner()
+        runner.run = workers.submit  # type: ignore[method-assign]
+        self.lane = Lane(self._step, lambda: bool(self.items), runner)
 
     def put(self, item: int) -> None:
         self.items.append(item)
@@ -88,7 +90,7 @@ def test_an_idle_worker_is_used_again() -> None:
         workers.submit(lambda done=done: (used.append(threading.get_ident()), done.set()))
         assert done.wait(5)
         end = time.monotonic() + 5
-        while workers._idle == 0:
+        while not workers._idle:
             assert time.monotonic() < end
             time.sleep(0.0005)
     assert len(set(used)) == 1
@@ -177,3 +179,47 @@ def test_a_runner_whose_hub_is_gone_uses_a_native_thread(monkeypatch: pytest.Mon
     made[0].run(done.set)
     assert done.wait(5)
     made[0].stop()
+
+
+def test_a_flood_on_a_hub_lets_its_other_greenlets_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "is_patched", lambda: True)
+    runner = runner_here()
+    ticks: list[int] = []
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        time.sleep(0.001)
+
+    def tick() -> None:
+        while len(ticks) < 10:
+            gevent.sleep(0.001)
+            ticks.append(steps)
+
+    end = time.monotonic() + 20
+    ticker = gevent.spawn(tick)
+    lane = Lane(step, lambda: len(ticks) < 10 and time.monotonic() < end, runner)
+    lane.kick()
+    gevent.joinall([ticker], timeout=20)
+    assert len(ticks) == 10
+    assert ticks[-1] > ticks[0]  # it ran while there were steps
+    runner.stop()
+
+
+def test_where_no_thread_can_be_started_the_next_kick_tries_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Work(Workers())
+
+    def refuse(*args: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatch, "start_new_thread", refuse)
+        work.put(1)
+    assert "nothing can run a gwsync callback now" in caplog.text
+    assert not work.lane.busy
+    work.put(2)
+    work.wait(2)
+    assert work.done == [1, 2]

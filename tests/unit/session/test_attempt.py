@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gwsync import DialTimeout, limits
+from gwsync import Config, DialTimeout, limits
 from gwsync.protocol.conversation import Conversation
 from gwsync.protocol.pending import Call
-from gwsync.session.attempt import Opened, _shake
+from gwsync.session.attempt import KeyRing, Opened, _shake
 from gwsync.session.remembered import Remembered, restore
 from unit.protocol import scene
 
@@ -51,3 +52,22 @@ def test_nor_of_the_time_that_subscriptions_have(monkeypatch: pytest.MonkeyPatch
     opened = Opened(link, scene.opened(), accepted, [])
     restore(opened, remembered)
     assert opened.conversation.in_flight == 0
+
+
+def test_a_token_that_is_kept_already_is_not_kept_again(tmp_path: Path) -> None:
+    config = Config(token="t", state_dir=str(tmp_path))
+    keys = KeyRing(config)
+    assert not keys.has_kept("issued", ("operator.read",))
+    keys.keep("issued", ("operator.read",))
+    again = KeyRing(config)
+    assert again.has_kept("issued", ("operator.read",))
+    assert not again.has_kept("issued", ("operator.read", "operator.write"))
+    assert not again.has_kept("newer", ("operator.read",))
+
+
+def test_a_token_that_was_refused_is_kept_if_it_is_issued_again(tmp_path: Path) -> None:
+    config = Config(state_dir=str(tmp_path))
+    KeyRing(config).keep("issued", ("operator.read",))
+    keys = KeyRing(config)
+    assert keys.second_chance("AUTH_DEVICE_TOKEN_MISMATCH") is False
+    assert not keys.has_kept("issued", ("operator.read",))

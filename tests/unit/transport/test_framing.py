@@ -247,3 +247,51 @@ def test_text_in_any_fragments(text: str, sizes: list[int]) -> None:
         raw += frame(rest[:size], opcode, fin=0)
         rest, opcode = rest[size:], 0
     assert scanner().feed(raw + frame(rest, opcode)) == [text.encode()]
+
+
+# -- what is cut out in one go, and what is not ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x81\x7e\x00\x7d" + b"x" * 125,
+        b"\x81\x7f" + struct.pack("!Q", 65535) + b"x" * 65535,
+        b"\x82\x7e\x00\x01x",
+        b"\x00\x7e\x00\x01x",
+    ],
+)
+def test_a_length_that_is_longer_than_need_be(raw: bytes) -> None:
+    under_test = scanner(100_000)
+    assert under_test.feed(raw) == []
+    assert isinstance(under_test.error, ProtocolError)
+    assert under_test.answer == struct.pack("!H", 1002)
+
+
+def test_a_violation_behind_messages_and_pings_is_found_with_the_fast_path_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GWSYNC_SLOW", "scan")
+    careful = scanner()
+    monkeypatch.delenv("GWSYNC_SLOW")
+    raw = frame(b"one") + frame(b"p", PING) + frame(b"q", PONG) + frame(SNOW) + frame(b"\xff")
+    assert scanner().feed(raw) == careful.feed(raw) == [b"one", SNOW]
+    assert careful.answer == struct.pack("!H", 1007)
+
+
+def test_how_many_frames_came() -> None:
+    under_test = scanner()
+    under_test.feed(frame(b"one") * 3 + frame(b"p", PING) * 2 + frame(b"x", fin=0))
+    assert under_test.taken == 6
+    under_test.feed(b"")
+    assert under_test.taken == 0
+
+
+def test_a_message_that_comes_byte_by_byte_is_one_piece() -> None:
+    under_test = scanner(100_000)
+    raw = frame(b"x" * 70_000)
+    for at in range(40_000):
+        assert under_test.feed(raw[at : at + 1]) == []
+    assert len(under_test._message._pieces) < 3
+    assert under_test.feed(raw[40_000:60_000]) == []
+    assert under_test.feed(raw[60_000:]) == [b"x" * 70_000]

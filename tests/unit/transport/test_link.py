@@ -47,7 +47,7 @@ class Pair:
     def sent(self) -> list[ABNF]:
         """What the link has sent, unmasked, once it has been flushed."""
         with gevent.Timeout(5):
-            self.link._flushed.wait()
+            self.link.writer.flushed.wait()
         self.far.settimeout(0.2)
         data = b""
         try:
@@ -330,7 +330,7 @@ def test_a_peer_that_sends_pings_and_reads_nothing_gets_the_latest_pongs(pair: P
     flood = b"".join(frame(b"%d" % n, 9) for n in range(5000)) + frame(b"done")
     gevent.get_hub().threadpool.spawn(pair.far.sendall, flood)
     assert pair.receive() == [b"done"]
-    assert len(pair.link._outgoing) == 0
+    assert len(pair.link.writer._outgoing) == 0
     pair.far.settimeout(5)
     said = gevent.get_hub().threadpool.spawn(_read_exactly, pair.far, 5_000_014).get()
     pongs = parsed(said[5_000_014:] + _rest(pair))
@@ -346,7 +346,7 @@ def _read_exactly(far: socket.socket, size: int) -> bytes:
 
 def _rest(pair: Pair) -> bytes:
     with gevent.Timeout(5):
-        pair.link._flushed.wait()
+        pair.link.writer.flushed.wait()
     pair.link.abort()
     return pair.far.recv(1 << 20)
 
@@ -369,4 +369,31 @@ def test_a_forked_child_is_left_the_descriptor_alone(pair: Pair) -> None:
     assert pair.link.detach_after_fork() == sock.fileno()
     pair.link.abort()  # nothing of it is the child's to close
     sock.close()
-    pair.link._writer.kill()
+
+
+def test_more_is_read_at_once_while_there_is_more(pair: Pair) -> None:
+    """A recv is small for the idle link, and large for the flooded one, if frames are large."""
+    assert pair.link._room == limits.RECV_MIN_BYTES
+    big = frame(b"x" * 60_000) * 40
+    sender = gevent.get_hub().threadpool.spawn(pair.far.sendall, big)
+    got = 0
+    most = 0
+    while got < 40:
+        got += len(pair.receive())
+        most = max(most, pair.link._room)
+    sender.get()
+    assert most >= limits.RECV_BUFFER_BYTES
+    for _ in range(6):
+        pair.far.sendall(frame(b"x"))
+        pair.receive()
+    assert pair.link._room == limits.RECV_MIN_BYTES
+    assert pair.link.bytes_in == len(big) + 6 * 3
+
+
+def test_a_flood_of_tiny_frames_is_read_in_small_lots(pair: Pair) -> None:
+    sender = gevent.get_hub().threadpool.spawn(pair.far.sendall, frame(b"") * 100_000)
+    got = 0
+    while got < 100_000:
+        got += len(pair.receive())
+        assert pair.link._room <= 2 * limits.RECV_MIN_BYTES
+    sender.get()

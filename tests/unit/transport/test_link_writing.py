@@ -42,7 +42,7 @@ def drain(pair: Pair, until: bytes) -> None:
     far = gevent_socket.socket(fileno=pair.far.detach())
     pair.far = far  # type: ignore[assignment]
     with gevent.Timeout(20):
-        while not pair.link._flushed.is_set():
+        while not pair.link.writer.flushed.is_set():
             far.recv(1 << 20)
 
 
@@ -98,8 +98,8 @@ def test_a_large_message_that_is_stuck_is_not_waited_for(pair: Pair) -> None:
     large.give_up()
     pair.link.give_up(large)
     assert "in the middle of its frame" in str(pair.end())
-    pair.link._writer.join(5)
-    assert pair.link._writer.dead
+    pair.link.writer._greenlet.join(5)
+    assert pair.link.writer._greenlet.dead
 
 
 def test_a_large_message_given_up_before_its_turn_is_skipped(pair: Pair) -> None:
@@ -123,7 +123,7 @@ def test_a_lost_link_knows_what_it_handed_over(pair: Pair) -> None:
     pair.link.send(b"behind", behind)
     pair.far.close()
     with gevent.Timeout(5):
-        while not pair.link._writer.dead:
+        while not pair.link.writer._greenlet.dead:
             gevent.sleep(0.005)
     assert (before.handed, large.handed, behind.handed) == (True, False, False)
 
@@ -148,7 +148,7 @@ def test_part_of_a_batch_may_be_handed_over(monkeypatch: pytest.MonkeyPatch) -> 
     for call in calls:
         link.send(b"{}", call)  # eight bytes each on the wire
     with gevent.Timeout(5):
-        link._writer.join()
+        link.writer._greenlet.join()
     assert [call.handed for call in calls] == [True, False]
     assert link.bytes_out == 11
     link.abort()
@@ -161,7 +161,7 @@ def test_what_was_said_last_is_heard_though_nothing_can_be_written(pair: Pair) -
     pair.far.close()
     pair.link.send(b"into the void")
     with gevent.Timeout(5):
-        pair.link._writer.join()
+        pair.link.writer._greenlet.join()
     error = pair.end()
     assert isinstance(error, ConnectionLost)
     assert error.close_code == 4001
@@ -171,7 +171,7 @@ def test_what_the_writer_met_is_told(pair: Pair) -> None:
     pair.far.close()
     pair.link.send(b"into the void")
     with gevent.Timeout(5):
-        pair.link._writer.join()
+        pair.link.writer._greenlet.join()
     assert "the link broke: broken pipe" in str(pair.end())
 
 
@@ -195,8 +195,33 @@ def test_small_messages_leave_in_few_writes(pair: Pair, monkeypatch: pytest.Monk
     for n in range(100):
         pair.link.send(b"%d" % n, Call(str(n), b""))
     writes = []
-    push = pair.link._push
-    monkeypatch.setattr(pair.link, "_push", lambda data: (writes.append(len(data)), push(data)))
+    push = pair.link.writer._push
+    monkeypatch.setattr(
+        pair.link.writer, "_push", lambda data: (writes.append(len(data)), push(data))
+    )
     assert len(pair.sent()) == 100
     assert len(writes) == 1
     assert writes[0] < limits.WRITE_CHUNK_BYTES
+
+
+def test_a_link_that_rests_has_no_greenlet_to_write_and_writes_all_the_same(pair: Pair) -> None:
+    assert pair.link.writer._greenlet is None
+    for _ in range(2):
+        pair.link.send(b"{}")
+        assert len(pair.sent()) == 1
+        assert pair.link.writer._greenlet is not None
+        pair.link.rest()
+        assert pair.link.writer._greenlet is None
+    pair.link.rest()
+    pair.link.abort()
+
+
+def test_a_writer_at_work_does_not_rest(pair: Pair) -> None:
+    pair.link.send(b"{}")
+    pair.link.rest()  # it is not out yet
+    assert len(pair.sent()) == 1
+    blocked(pair)
+    pair.link.rest()
+    pair.link.send(b"last")
+    drain(pair, b"last")
+    assert pair.link.bytes_out > len(LARGE)

@@ -1,0 +1,1 @@
+"""What gwsync costs beside its peers: ``python -m benchmarks`` (benchmarks/README.rst)."""
