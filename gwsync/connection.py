@@ -242,6 +242,7 @@ class Connection(Conversing, Facets):
         drops the oldest, announced as Dropped, lets them wait in a backlog
         (``"block"``), or ends the subscription with a Dropped (``"cancel"``). Never
         blocks and never raises a dial error: the connection is made in the background.
+        In a notebook, what a callback prints or displays goes to the cell that subscribed.
         """
         subscription = Subscription(
             callback, events, max_queue=max_queue, on_full=on_full, detach=self._detach

@@ -5,6 +5,7 @@ What a gateway sent may hold markup and control characters; both leave here as t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,30 @@ from . import waterfall
 if TYPE_CHECKING:
     from .values import Hello, Status, SubscriptionStatus, Trace
 
-
 _LEFT = 'style="text-align:left"'
+_SUSPECT = re.compile(r"[^ -~]")
+_JOINER = "\u200d"  # joins emoji; the rest of its category can turn a line around
+
+
+def visible(text: str, keep: str = "\n\t") -> str:
+    """``text`` in which nothing controls anything, but for ``keep``: the rest is shown as escapes.
+
+    Spaces of all kinds are harmless, and models use them.
+    """
+    from unicodedata import category
+
+    def escaped(found: re.Match[str]) -> str:
+        ch = found[0]
+        plain = ch.isprintable() or ch in keep or ch == _JOINER or category(ch) == "Zs"
+        return ch if plain else repr(ch)[1:-1]
+
+    return _SUSPECT.sub(escaped, text.replace("\r\n", "\n"))
 
 
 def _text(value: object) -> str:
     from html import escape
 
-    shown = "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in str(value))
-    return escape(shown)
+    return escape(visible(str(value), keep=""))
 
 
 def table(title: str, rows: Iterable[tuple[object, ...]], head: Iterable[str] = ()) -> str:
@@ -91,11 +107,6 @@ def run(said: str, line: Iterable[str], failed: bool) -> str:
         f'<div style="white-space:pre-wrap">{escape(visible(said))}</div>'
         f'<div style="{colour};font-size:85%;margin-top:.3em">{about}</div>'
     )
-
-
-def visible(said: str) -> str:
-    """Words of many lines, in which nothing but the ends of lines controls anything."""
-    return "".join(ch if ch.isprintable() or ch in "\n\t" else repr(ch)[1:-1] for ch in said)
 
 
 def _subscription(one: SubscriptionStatus) -> str:

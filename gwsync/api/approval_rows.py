@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .. import markup
 from ..payloads import text, texts
+from . import columns
 
 DECISIONS = ("allow-once", "allow-always", "deny")
 KINDS = ("exec", "plugin", "system-agent")
@@ -42,6 +44,37 @@ class Approval:
     created_at: float = 0.0
     expires_at: float = 0.0
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("what", self.summary),
+            ("more", self.detail),
+            ("warning", self.warning),
+            ("host", self.host),
+            ("in", self.cwd),
+            ("session", self.session_key),
+            ("answers", ", ".join(self.decisions) if self.status == "pending" else ""),
+            ("decision", self.decision),
+            ("by", self.resolved_by),
+            ("id", self.id),
+        ]
+        return markup.table(f"approval, {self.status}", [row for row in rows if row[1]])
+
+
+class ApprovalList(list[Approval]):
+    """Approvals, the oldest first; a table in notebooks."""
+
+    def _repr_html_(self) -> str:
+        return self._repr_mimebundle_()["text/html"]
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        head = ("id", "state", "what", "host", "session", "warning")
+        rows = [
+            (one.id, one.status, one.summary or one.detail, one.host, one.session_key, one.warning)
+            for one in self
+        ]
+        noun = "approval" if len(self) == 1 else "approvals"
+        return columns.bundle(f"{len(self)} {noun}", head, rows)
 
 
 def waiting(entry: Any, family: str) -> Approval | None:

@@ -14,10 +14,18 @@ from ..config import UNSET
 from ..errors import ConfigError, ConnectionLost, GatewayError, ProtocolError, RequestError
 from ..session.subscriptions import Subscription
 from ..values import Dropped, Event, Push, SeqGap, Snapshot
-from .approval_rows import DECISIONS, FAMILIES, Approval, ended, snapshot, waiting
+from .approval_rows import (
+    DECISIONS,
+    FAMILIES,
+    Approval,
+    ApprovalList,
+    ended,
+    snapshot,
+    waiting,
+)
 from .caller import Caller, Timeout, Who
 
-__all__ = ["Approval", "ApprovalWatch", "Approvals"]
+__all__ = ["Approval", "ApprovalList", "ApprovalWatch", "Approvals"]
 
 log = logging.getLogger("gwsync.session")
 SCOPES = ("operator.approvals", "operator.admin")
@@ -35,8 +43,8 @@ class Approvals:
     def __init__(self, who: Who) -> None:
         self._who = who
 
-    def pending(self, *, timeout: Timeout = UNSET) -> list[Approval]:
-        """What waits for a decision now, the oldest first."""
+    def pending(self, *, timeout: Timeout = UNSET) -> ApprovalList:
+        """What waits for a decision now, the oldest first; a table in notebooks."""
         return _pending(self._who(), timeout)
 
     def watch(
@@ -108,9 +116,9 @@ class ApprovalWatch:
         )
 
     @property
-    def pending(self) -> list[Approval]:
+    def pending(self) -> ApprovalList:
         """What waits for a decision, as far as was heard."""
-        return list(self._pending.values())
+        return ApprovalList(self._pending.values())
 
     def close(self) -> None:
         """No further callback; one under way finishes. Idempotent."""
@@ -201,7 +209,7 @@ class ApprovalWatch:
 _WHAT = ("requested", "resolved")
 
 
-def _pending(caller: Caller, timeout: Timeout) -> list[Approval]:
+def _pending(caller: Caller, timeout: Timeout) -> ApprovalList:
     methods = caller.hello(timeout).methods
     found: list[Approval] = []
     for family in FAMILIES:
@@ -214,7 +222,7 @@ def _pending(caller: Caller, timeout: Timeout) -> list[Approval]:
             continue  # a release that has no such approvals
         rows = rows if isinstance(rows, list) else []
         found += [one for one in (waiting(row, family) for row in rows) if one is not None]
-    return sorted(found, key=lambda one: one.created_at)
+    return ApprovalList(sorted(found, key=lambda one: one.created_at))
 
 
 def _resolve(caller: Caller, id: str, decision: str, timeout: Timeout) -> Approval:

@@ -27,13 +27,20 @@ def show(run: Run) -> None:
 
     How it ended, also badly, stands below its words; only an interrupt leaves as an error.
     """
-    ipython = importlib.import_module("IPython")
-    if getattr(ipython.get_ipython(), "kernel", None) is None:
-        _until_it_ends(run, _Terminal(run))
-        return
-    display = importlib.import_module("IPython.display").display
-    handle = display(bundle(run), raw=True, display_id=True)
-    _until_it_ends(run, lambda: handle.update(bundle(run), raw=True))
+    shell = importlib.import_module("IPython").get_ipython()
+    in_kernel = getattr(shell, "kernel", None) is not None
+    tell: Callable[[], None] = _Cell(run) if in_kernel else _Terminal(run)
+    try:
+        tell()
+        _follow(run, tell)
+    except KeyboardInterrupt as interrupt:
+        became = _stop(run)
+        tell()
+        # IPython's own would be a page of places inside of us
+        told = [f"KeyboardInterrupt: run {run.run_id} {became}"]
+        interrupt.__dict__["_render_traceback_"] = lambda: told
+        raise
+    tell()
 
 
 def bundle(run: Run) -> dict[str, str]:
@@ -44,22 +51,18 @@ def bundle(run: Run) -> dict[str, str]:
     return {"text/html": run._repr_html_(), "text/plain": plain}
 
 
-def _until_it_ends(run: Run, tell: Callable[[], Any]) -> None:
-    try:
-        _follow(run, tell)
-    except KeyboardInterrupt as interrupt:
-        with contextlib.suppress(GatewayError):
-            run._leave(time.monotonic() + limits.ABORT_TIMEOUT_S)
-        tell()
-        # IPython's own would be a page of places inside of us
-        interrupt.__dict__["_render_traceback_"] = lambda: [
-            f"KeyboardInterrupt: run {run.run_id} {'was aborted' if run.aborted else 'goes on'}"
-        ]
-        raise
-    tell()
+def _stop(run: Run) -> str:
+    """Abort it; what became of it."""
+    with contextlib.suppress(GatewayError):
+        run._leave(time.monotonic() + limits.ABORT_TIMEOUT_S)
+        if not run.ended:  # there was nothing to abort: its end may be here already
+            run._advance(time.monotonic())
+    if run.aborted:
+        return "was aborted"
+    return "had ended" if run.ended else "goes on"
 
 
-def _follow(run: Run, tell: Callable[[], Any]) -> None:
+def _follow(run: Run, tell: Callable[[], None]) -> None:
     told, due = len(run._log), 0.0
     while not run.ended:
         stale = len(run._log) != told
@@ -70,6 +73,21 @@ def _follow(run: Run, tell: Callable[[], Any]) -> None:
             due = time.monotonic() + pause
         else:
             run._advance(due if stale else None)
+
+
+class _Cell:
+    """A notebook's: one output, that is replaced."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._handle: Any = None
+
+    def __call__(self) -> None:
+        if self._handle is None:
+            display = importlib.import_module("IPython.display").display
+            self._handle = display(bundle(self._run), raw=True, display_id=True)
+        else:
+            self._handle.update(bundle(self._run), raw=True)
 
 
 class _Terminal:

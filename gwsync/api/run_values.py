@@ -8,6 +8,8 @@ from typing import Any
 
 from typing_extensions import Self
 
+from .. import markup
+
 
 class RunDelta(str):
     """The words that a run said next: a string, with one thing to look at.
@@ -55,3 +57,16 @@ class RunResult:
     stop_reason: str = ""
     usage: Mapping[str, Any] | None = None
     message: Mapping[str, Any] | None = None
+
+    def _repr_html_(self) -> str:
+        word = "aborted" if self.aborted else "ended"
+        return markup.run(self.text, state_line(self.session, word, self.usage, self.run_id), False)
+
+
+def state_line(
+    session: str, word: str, usage: Mapping[str, Any] | None, run_id: str
+) -> tuple[str, ...]:
+    """What is said below the words of a run; no part is empty."""
+    tokens = (usage or {}).get("outputTokens")
+    used = (f"{tokens} token{'' if tokens == 1 else 's'}",) if isinstance(tokens, int) else ()
+    return (session, word, *used, f"run {run_id}")

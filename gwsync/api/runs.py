@@ -20,7 +20,7 @@ from ..protocol.pending import Call
 from ..runtime.native import allocate_lock
 from ..runtime.waiters import make_waiter
 from ..values import Event, Hello, Push, StateChange
-from .run_values import RunDelta, RunEvent, RunResult
+from .run_values import RunDelta, RunEvent, RunResult, state_line
 
 if TYPE_CHECKING:  # most programs never chat: they are imported with the first run
     from .run_queue import RunQueue
@@ -46,8 +46,9 @@ class Run:
 
     Iterate for its words as they come, each a string; :meth:`events` for everything,
     :meth:`text` and :meth:`result` for the end. Iterating again begins at the beginning. As a
-    context manager it aborts the run when the block is left before the end. It goes on across
-    lost connections. Raises RunError when the run fails, RequestTimeout when ``timeout`` is over.
+    context manager it aborts the run when the block is left before the end. In a notebook it
+    streams into the cell whose value it is. It goes on across lost connections. Raises
+    RunError when the run fails, RequestTimeout when ``timeout`` is over.
     """
 
     def __init__(
@@ -201,10 +202,8 @@ class Run:
         show(self)
 
     def _state_line(self) -> tuple[str, ...]:
-        """Where it is and how it is, for whoever shows it; no part is empty."""
-        tokens = (self.usage or {}).get("outputTokens")
-        used = (f"{tokens} tokens",) if isinstance(tokens, int) else ()
-        return (self.session, self._word(), *used, f"run {self.run_id}")
+        """Where it is and how it is, for whoever shows it."""
+        return state_line(self.session, self._word(), self.usage, self.run_id)
 
     def _failed(self) -> GatewayError | None:
         return self._failure or self._state.error

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .. import markup
 from ..payloads import message_text, text
+from . import columns
 
 Kind = Literal["listed", "added", "changed", "removed"]
 
@@ -63,11 +63,15 @@ class SessionList(list[SessionRow]):
     more: bool = False
 
     def _repr_html_(self) -> str:
-        head = ("", "state", "model", "tokens", "title")
+        return self._repr_mimebundle_()["text/html"]
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        head = ("name", "state", "model", "tokens", "title")
         rows = [
-            (row.name, state_of(row), row.model, row.total_tokens or "", row.title) for row in self
+            (row.name, state_of(row), row.model, str(row.total_tokens or ""), row.title)
+            for row in self
         ]
-        return markup.table(f"{len(self)} of {self.total or len(self)} sessions", rows, head)
+        return columns.bundle(f"{len(self)} of {self.total or len(self)} sessions", head, rows)
 
 
 @dataclass(frozen=True)

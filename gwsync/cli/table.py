@@ -3,34 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
-from ..api.display import cells, fit, safe
+from ..api.columns import lines
 
-GAP = "  "
-LEAST = 6  # columns are not made narrower to let others be whole
-
-
-def lines(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """The table, a line each. With a ``width`` the widest columns give way until it fits."""
-    table = [[safe(" ".join(cell.split())) for cell in row] for row in (head, *rows)]
-    widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
-    if width is not None:
-        spare = sum(widths) + len(GAP) * (len(widths) - 1) - width
-        while spare > 0 and max(widths) > LEAST:
-            widest = widths.index(max(widths))
-            widths[widest] -= 1
-            spare -= 1
-    return [
-        GAP.join(
-            _pad(fit(cell, size), size) for cell, size in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in table
-    ]
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - cells(text))
+__all__ = ["age", "count", "lines"]
 
 
 def age(at: float, now: float | None = None) -> str:

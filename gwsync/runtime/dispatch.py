@@ -166,9 +166,9 @@ def runner_here() -> Runner:
 def cell_here() -> contextvars.Context | None:
     """In a notebook, the context of the cell that runs: callbacks subscribed here run in it.
 
-    By a context variable the kernel knows which cell gets what is printed or shown (ipykernel
-    6.30 and later); a thread of ours has none, and its output would go to whichever cell ran
-    last. Nowhere else: the variables of a request that happened to subscribe (a web
+    By context variables the kernel knows which cell gets what is printed or shown (ipykernel
+    7); a thread of ours has none, and its output would go to whichever cell ran last. Nowhere
+    else: the variables of a request that happened to subscribe (a web
     framework's, a tracer's) would live on in all that comes later.
     """
     return contextvars.copy_context() if "ipykernel" in sys.modules else None

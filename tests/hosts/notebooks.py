@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import nbformat
@@ -38,11 +39,25 @@ class Kernel:
         self.notebook.cells.append(nbformat.v4.new_code_cell(source))
         await self.client.async_execute_cell(self.notebook.cells[-1], self._last)
 
+    async def interrupt(self, name: str, source: str, when: Callable[[], bool]) -> None:
+        """Run one more cell, and press the stop button as soon as ``when()``."""
+        running = asyncio.create_task(self.start(source))
+        while not when():
+            assert not running.done(), self.notebook.cells[-1]
+            await asyncio.sleep(0.01)
+        interrupted = self.client.km.interrupt_kernel()
+        if asyncio.iscoroutine(interrupted):
+            await interrupted
+        await running
+        self.keep(name)
+
     def keep(self, name: str) -> None:
         self.results[name] = {
             "text": self.text,
             "html": "".join(o["data"].get("text/html", "") for o in self._of("execute_result")),
+            "displayed": self.displayed,
             "errors": [output["ename"] for output in self._of("error")],
+            "traceback": "".join("".join(output["traceback"]) for output in self._of("error")),
             "stderr": "".join(o["text"] for o in self._of("stream") if o["name"] == "stderr"),
         }
 
@@ -50,6 +65,11 @@ class Kernel:
     def text(self) -> str:
         """What the running cell has printed so far."""
         return "".join(o["text"] for o in self._of("stream") if o["name"] == "stdout")
+
+    @property
+    def displayed(self) -> str:
+        """What the running cell displays, as a person sees it now."""
+        return "".join(o["data"].get("text/plain", "") for o in self._of("display_data"))
 
     @property
     def _last(self) -> int:
@@ -101,6 +121,21 @@ gwsync.request("forever", timeout=100)
 """
 
 
+LISTEN = """
+heard = threading.Event()
+@gwsync.on("shout", replay=False)
+def shout(push):
+    if push.name == "shout":
+        print("of the callback")
+        display("of the callback too")
+        heard.set()
+"""
+ANOTHER_CELL = """
+gwsync.request("shout")
+print("heard", heard.wait(60))
+"""
+
+
 async def session(kernel: Kernel, gateway: LocalGateway, state_dir: str) -> None:
     """Cell after cell, with what happens between them."""
     await kernel.cell("request", 'print(gwsync.request("echo", {"n": 6}))')
@@ -111,19 +146,18 @@ async def session(kernel: Kernel, gateway: LocalGateway, state_dir: str) -> None
     await kernel.cell("between", "print(len(arrived))")
     await kernel.cell("coroutine", COROUTINE)
     await kernel.cell("to_thread", TO_THREAD)
-    running = asyncio.create_task(kernel.start(BLOCKED))
-    while "blocked" not in kernel.text:
-        await asyncio.sleep(0.01)
-    interrupted = kernel.client.km.interrupt_kernel()
-    if asyncio.iscoroutine(interrupted):
-        await interrupted
-    await running
-    kernel.keep("interrupt")
+    await kernel.interrupt("interrupt", BLOCKED, lambda: "blocked" in kernel.text)
     await kernel.cell(
         "after", 'print(gwsync.request("echo", {"n": 9}), gwsync.status().sockets_opened)'
     )
     for name in ("status()", "hello()", "status().trace"):
         await kernel.cell(name, f"gwsync.{name}")
+    await kernel.cell("listen", LISTEN)
+    await kernel.cell("another cell", ANOTHER_CELL)
+    await kernel.cell("chat", 'gwsync.chat("echo:<b>hello</b>")')
+    chat = 'gwsync.chat("words=4000 delay=20")'
+    await kernel.interrupt("stopped chat", chat, lambda: "word9 " in kernel.displayed)
+    await kernel.cell("lists", "print(len(gwsync.sessions.list())); gwsync.sessions.list()")
 
 
 async def run_session() -> dict[str, Any]:
@@ -133,6 +167,7 @@ async def run_session() -> dict[str, Any]:
         gateway.on_method("held", lambda params: params)
         gateway.on_method("arrived", lambda params: None)
         gateway.on_method("release", lambda params: gateway.release("held"))
+        gateway.on_method("shout", lambda params: gateway.push("shout", None))
         gateway.hold("held")
         gateway.hold("forever")
         async with kernel.client.async_setup_kernel():
@@ -140,6 +175,7 @@ async def run_session() -> dict[str, Any]:
             await kernel.cell("setup", setup)
             await session(kernel, gateway, state_dir)
         kernel.results["token"] = gateway.token
+        kernel.results["aborts"] = sum(one.method == "chat.abort" for one in gateway.ledger)
     return kernel.results
 
 

@@ -41,7 +41,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What each cell of a session gave."""
     results = run("--session", tmp_path_factory.mktemp("jupyter"))
     for name, cell in results.items():
-        if name not in ("interrupt", "token"):
+        if name not in ("interrupt", "stopped chat", "token", "aborts"):
             assert (cell["errors"], cell["stderr"]) == ([], ""), name
     return results
 
@@ -79,6 +79,30 @@ def test_values_are_shown_as_html(
     html = session[cell]["html"]
     assert [word for word in words if word not in html] == []
     assert session["token"] not in html
+
+
+def test_a_callback_prints_into_no_other_cell(session: dict[str, Any]) -> None:
+    assert session["another cell"]["text"] == "heard True\n"
+    assert session["another cell"]["displayed"] == ""
+
+
+def test_a_chat_is_shown_in_its_cell(session: dict[str, Any]) -> None:
+    assert session["chat"]["displayed"].startswith("<b>hello</b>\n[main, ended, ")
+
+
+def test_a_chat_that_is_stopped(session: dict[str, Any]) -> None:
+    stopped = session["stopped chat"]
+    assert stopped["errors"] == ["KeyboardInterrupt"]
+    assert stopped["traceback"].startswith("KeyboardInterrupt: run ")
+    assert stopped["traceback"].endswith(" was aborted")
+    assert "word9 " in stopped["displayed"]
+    assert "\n[main, aborted, run " in stopped["displayed"]
+    assert session["aborts"] == 1
+
+
+def test_sessions_are_a_table(session: dict[str, Any]) -> None:
+    assert session["lists"]["text"] == "1\n"
+    assert "<table>" in session["lists"]["html"]
 
 
 @pytest.mark.parametrize(("name", "words"), [("notebook", "snapshot"), ("chat", "word59")])

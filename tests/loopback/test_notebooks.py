@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import sys
+import threading
 import types
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,7 +14,8 @@ import pytest
 
 import gwsync
 from conformance.tools import eventually
-from loopback.support import Bench
+from gwsync.session.subscriptions import Subscription
+from loopback.support import WAIT_S, Bench
 
 CELL = contextvars.ContextVar("cell", default="none")
 
@@ -121,6 +123,21 @@ def test_an_interrupt_while_the_gateway_is_gone(
     assert told._render_traceback_() == [f"KeyboardInterrupt: run {run.run_id} goes on"]
 
 
+def test_an_interrupt_after_the_end(connection: gwsync.Connection, shell: Shell) -> None:
+    def stop() -> None:
+        shell.then = lambda: None
+        connection.request("agent.wait", {"runId": run.run_id, "timeoutMs": 10_000})
+        raise KeyboardInterrupt
+
+    run = connection.chat("words=10 delay=10")
+    shell.then = stop
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run._ipython_display_()
+    told: Any = caught.value
+    assert told._render_traceback_() == [f"KeyboardInterrupt: run {run.run_id} had ended"]
+    assert "word9" in shell.shown[-1]["text/plain"]
+
+
 def test_a_terminal_shows_each_word_once(
     connection: gwsync.Connection, shell: Shell, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,3 +170,49 @@ def test_a_callback_belongs_to_the_cell_that_subscribed(
         bench.gateway.push("demo", None)
     eventually(lambda: len(seen) == 6, "both pushes at all three")
     assert sorted(seen) == ["first", "first", "none", "none", "second", "second"]
+
+
+def test_a_run_that_another_thread_drives_is_shown_all_the_same(
+    connection: gwsync.Connection, shell: Shell
+) -> None:
+    run = connection.chat("words=30 delay=20")
+    words: list[str] = []
+    reader = threading.Thread(target=lambda: words.extend(run))
+    reader.start()
+    run._ipython_display_()
+    reader.join(WAIT_S)
+    assert "".join(words) == run.text()
+    assert run.text() in shell.shown[-1]["text/html"]
+
+
+def test_words_that_come_at_once_are_not_shown_one_by_one(
+    connection: gwsync.Connection, shell: Shell
+) -> None:
+    """Each time all of them are sent: what a long answer costs must not be their square."""
+    run = connection.chat("words=2000")
+    run._ipython_display_()
+    assert len(shell.shown) < 50
+    assert run.text() in shell.shown[-1]["text/html"]
+
+
+def test_a_callback_that_was_running_at_a_fork_has_its_cell_in_the_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A context can be entered by one at a time, and the parent is inside for ever."""
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    inside, go_on = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def callback(push: gwsync.Event) -> None:
+        seen.append(push.name)
+        inside.set()
+        go_on.wait(WAIT_S)
+
+    subscription = Subscription(callback)
+    subscription.offer([gwsync.StateChange("connected")])
+    assert inside.wait(WAIT_S)
+    subscription.after_fork(goes_on=True)  # what the child does
+    subscription.offer([gwsync.StateChange("waiting")])
+    eventually(lambda: len(seen) == 2, "the child's callback")
+    go_on.set()
+    subscription.close()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+from gwsync import markup
+from gwsync.api.run_values import RunResult
 from gwsync.errors import TcpError
 from gwsync.values import Hello, StageRecord, Status, SubscriptionStatus, Trace
 
@@ -47,3 +51,35 @@ def test_a_status_shows_what_there_is() -> None:
     assert "a, b: 0 queued, 0 dropped" in html
     assert SAFE in html
     assert html.count("<table>") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("a line\r\nof Windows", "a line\nof Windows"),
+        ("over\rwritten", "over\\rwritten"),
+        ("\u00e9t\u00e9\u202f!\u00a0", "\u00e9t\u00e9\u202f!\u00a0"),  # spaces of all kinds
+        ("\U0001f469\u200d\U0001f4bb", "\U0001f469\u200d\U0001f4bb"),  # one emoji out of two
+        ("\u202eright to left", "\\u202eright to left"),
+        ("\x1b[31mred\x07\x00", "\\x1b[31mred\\x07\\x00"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_words_that_control_nothing(text: str, shown: str) -> None:
+    assert markup.visible(text) == shown
+
+
+def test_the_words_of_a_run_are_text() -> None:
+    html = markup.run(f"one\n{NASTY}", ("main", NASTY), failed=True)
+    assert "one\n&lt;script&gt;" in html
+    assert "<script" not in html
+    assert "color:var(--jp-error-color1" in html
+    assert "color:var" not in markup.run("", ("main", "ended"), failed=False)
+
+
+def test_a_result_is_shown_as_its_run_is() -> None:
+    html = RunResult("id", "main", "<b>", usage={"outputTokens": 1})._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert ">main \u00b7 ended \u00b7 1 token \u00b7 run id<" in html
+    assert "main \u00b7 aborted \u00b7 run id" in RunResult("id", "main", "", True)._repr_html_()
