@@ -346,6 +346,7 @@ def pressing(at: int, work: Callable[[], Any]) -> bool:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # else Python 3.12 heeds no frame's that comes later
     sys.settrace(trace)
     try:
         work()
