@@ -8,7 +8,6 @@ lanes are independent of each other.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import logging
 import sys
@@ -22,7 +21,8 @@ from gevent._hub_local import get_hub_if_exists
 
 from .. import limits
 from .hub import after_fork_in_child
-from .native import is_patched, start_new_thread
+from .inbox import Inbox
+from .native import get_ident, is_patched, start_new_thread
 
 log = logging.getLogger("gwsync.dispatch")
 Job = Callable[[], None]
@@ -119,20 +119,18 @@ class HubRunner:
 
     def __init__(self) -> None:
         self._hub = gevent.get_hub()
+        self._inbox = _inbox_here(self._hub)
         self._keeper: Any = self._hub.loop.async_()
         self._keeper.start(_nothing)
         self._paused_at = 0.0
 
     def run(self, job: Job) -> None:
-        try:
-            self._soon(gevent.spawn, _guarded, job)
-        except Exception:  # that hub was destroyed: its thread is over
-            run_native(job)
+        if not self._inbox.call_soon(gevent.spawn, _guarded, job):
+            run_native(job)  # that hub was destroyed: its thread is over
 
     def stop(self) -> None:
         """No longer keep the hub waiting; what is run after that still runs there."""
-        with contextlib.suppress(Exception):
-            self._soon(self._let_go)
+        self._inbox.call_soon(self._let_go)
 
     def pause(self) -> None:
         """Let the hub's other greenlets run: a flood would keep them out as long as it lasts."""
@@ -140,12 +138,6 @@ class HubRunner:
             if get_hub_if_exists() is self._hub:
                 gevent.sleep(limits.YIELD_SLEEP_S)
             self._paused_at = time.monotonic()
-
-    def _soon(self, function: Callable[..., Any], *args: Any) -> None:
-        loop = self._hub.loop
-        if loop is None:
-            raise RuntimeError("hub destroyed")
-        loop.run_callback_threadsafe(function, *args)
 
     def _let_go(self) -> None:
         keeper, self._keeper = self._keeper, None
@@ -156,6 +148,18 @@ class HubRunner:
 
 def _nothing() -> None:
     pass
+
+
+_inboxes: dict[int, tuple[Any, Inbox]] = {}  # a hub and its own, by its thread
+
+
+def _inbox_here(hub: Any) -> Inbox:
+    """That of this thread's ``hub``: one for all, as it stays there as long as the hub."""
+    here = get_ident()
+    known = _inboxes.get(here)
+    if known is None or known[0] is not hub:
+        known = _inboxes[here] = hub, Inbox(hub.loop, ref=False)
+    return known[1]
 
 
 def runner_here() -> Runner:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ from gevent.event import Event
 
 from .. import limits
 from ..errors import ConnectionClosed
+from .inbox import Inbox
 from .native import allocate_lock, get_ident, start_new_thread
 from .waiters import ThreadWaiter, exit_begins, stay_at_exit
 
@@ -40,10 +40,7 @@ class HubThread:
     def __init__(self, name: str = "gwsync") -> None:
         self.name = name
         self.ident: int | None = None
-        self._jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._poked = False
         self._closing = False
-        self._async: Any = None
         self._stop: Any = None
         self._greenlets: Any = None
         self._stopped = allocate_lock()
@@ -57,13 +54,7 @@ class HubThread:
     # -- any thread -------------------------------------------------------------
     def call_soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Run ``function(*args)`` on the hub thread; it must not block."""
-        self._jobs.append((function, args))
-        if not self._poked:
-            self._poked = True
-            try:
-                self._async.send()
-            except ValueError:  # the loop is gone: the process is exiting
-                pass
+        self._inbox.call_soon(function, *args)  # no loop: the process is exiting
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         """Run ``function(*args)`` in a greenlet of the hub thread; it may block."""
@@ -72,7 +63,7 @@ class HubThread:
     @property
     def idle(self) -> bool:
         """Whether all has been run that :meth:`call_soon` was given. For any thread."""
-        return not self._jobs
+        return self._inbox.idle
 
     @property
     def here(self) -> bool:
@@ -103,29 +94,15 @@ class HubThread:
         hub.name = self.name
         self._stop = Event()
         self._greenlets = Group()
-        self._async = hub.loop.async_()
-        self._async.start(self._run_jobs)
+        self._inbox = Inbox(hub.loop, ref=True)
         ready.notify()
         try:
             self._stop.wait()
             self._greenlets.kill(timeout=limits.EXIT_LEAVE_S)
         finally:
-            self._async.stop()
-            self._async.close()
+            self._inbox.close()
             hub.destroy(destroy_loop=True)
             self._stopped.release()
-
-    def _run_jobs(self) -> None:
-        self._poked = False  # before the drain: a job added during it pokes again
-        jobs = self._jobs
-        while jobs:
-            function, args = jobs[0]
-            try:
-                function(*args)
-            except Exception:
-                log.exception("internal error on the hub thread")
-            finally:
-                jobs.popleft()  # not before: see `idle`
 
     def _spawn(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if not self._closing:

@@ -50,7 +50,7 @@ def mask_by_int(payload: bytes, key: bytes) -> bytes:
 
 def mask_by_numpy(payload: bytes, key: bytes) -> bytes:
     """The same, four bytes at a time."""
-    import numpy
+    import numpy  # type: ignore[import-not-found,unused-ignore]
 
     whole = len(payload) // 4 * 4
     view = memoryview(payload)

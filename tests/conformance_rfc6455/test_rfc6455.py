@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +73,17 @@ def server(tmp_path: Path, scheme: str, cases: tuple[str, ...]) -> Iterator[Serv
         yield Server(program, url, tmp_path / "state", authority.ca_file)
 
 
+class Here:
+    """This thread's own hub, as far as it is needed: the address is literal, so there is no
+    name for another thread to look up, and nobody else writes."""
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        gevent.get_hub().loop.run_callback(function)
+
+
+HERE = Here()
+
+
 def opened(server: Server, resource: str) -> Link:
     secure = server.url.startswith("wss")
     config = Config(
@@ -80,8 +91,7 @@ def opened(server: Server, resource: str) -> Link:
         state_dir=str(server.state_dir),
         ca_file=server.ca_file if secure else None,
     )
-    # the address is literal: there is no name for the hub's thread to look up
-    return dial(config, None, Deadline(30), Tracer(config.url))  # type: ignore[arg-type]
+    return dial(config, HERE, Deadline(30), Tracer(config.url))  # type: ignore[arg-type]
 
 
 def echo(server: Server, resource: str) -> list[bytes]:

@@ -140,6 +140,7 @@ def life_of_a_connection(bench: Bench, outputs: Outputs, pushes: list[Any]) -> N
     """Connect, call, err, lose the link, be told of another secret, park, close."""
     gateway = bench.another_gateway(token=TOKEN, password=PASSWORD)
     gateway.on_method("fails", lambda params: 1 / 0)
+    gateway.hold("held")
     config = bench.config(url=gateway.url, token=TOKEN)
     connection = gwsync.Connection(config)
     try:
@@ -150,7 +151,7 @@ def life_of_a_connection(bench: Bench, outputs: Outputs, pushes: list[Any]) -> N
         errors = [
             error_of(connection.request, "no.such.method", {"a": 1}),
             error_of(connection.request, "fails"),
-            error_of(connection.request, "health", timeout=1e-9),
+            error_of(connection.request, "held", timeout=0.01),
         ]
         gateway.drop()
         eventually(lambda: connection.status().reconnects, "it came back", 20)

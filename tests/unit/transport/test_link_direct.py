@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from conformance.tools import InThread
 from gwsync import limits
 from gwsync.protocol.pending import Call
+from gwsync.runtime.inbox import Inbox
 from gwsync.transport import link as link_module
 from gwsync.transport import writer as writer_module
 from gwsync.transport.link import Link
@@ -64,8 +65,8 @@ class Pair:
         if room is not None:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
         self.sock = gevent_socket.socket(near.family, near.type, near.proto, near.detach())
-        loop = gevent.get_hub().loop
-        self.link = Link(self.sock, call_soon=loop.run_callback_threadsafe)
+        self.inbox = Inbox(gevent.get_hub().loop, ref=False)
+        self.link = Link(self.sock, call_soon=self.inbox.call_soon)
         self.writer = self.link.writer
 
     def write(self, call: Call, message: bytes) -> bool:
@@ -346,6 +347,7 @@ def pressing(at: int, work: Callable[[], Any]) -> bool:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # else Python 3.12 heeds no frame's that comes later
     sys.settrace(trace)
     try:
         work()
