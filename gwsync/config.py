@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from . import discovery, endpoint, limits
+from . import discovery, endpoint, fleet_url, limits
 from .errors import ConfigError
 from .proxy_url import OFF, ProxyURL, parse_proxy
 
@@ -117,7 +117,8 @@ class Config:
     ``max_message``: the largest message accepted, in bytes. ``ping_interval``: after
     that many seconds without a byte the link is pinged (None: the gateway's own tick
     interval, usually 30), and counts as dead if ``ping_timeout`` seconds bring none
-    either. Raises ConfigError.
+    either. ``fleet``, ``fleet_secret``: with the ``redis://`` url where a fleet meets.
+    Raises ConfigError.
     """
 
     url: str = endpoint.DEFAULT_URL
@@ -145,13 +146,17 @@ class Config:
     max_message: int = limits.MAX_MESSAGE_BYTES
     ping_interval: float | None = None
     ping_timeout: float = limits.PING_TIMEOUT_S
+    fleet: str | None = None
+    fleet_secret: str | None = field(default=None, repr=False)
+    redis_password: str | None = field(default=None, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        parsed = endpoint.parse(self.url, allow_plaintext=self.allow_plaintext)
-        put(self, "_endpoint", parsed)  # no field: it says nothing that url does not
-        put(self, "url", parsed.url)
+        if not fleet_url.settle(self):
+            parsed = endpoint.parse(self.url, allow_plaintext=self.allow_plaintext)
+            put(self, "_endpoint", parsed)  # no field: it says nothing that url does not
+            put(self, "url", parsed.url)
         for name in ("token", "password", "device_token"):
             _check_secret(name, getattr(self, name))
         put(self, "scopes", _names("scopes", self.scopes))
@@ -228,8 +233,8 @@ class Config:
 
     @property
     def endpoint(self) -> endpoint.Endpoint:
-        parsed: endpoint.Endpoint = self.__dict__["_endpoint"]
-        return parsed
+        parsed: endpoint.Endpoint | None = self.__dict__.get("_endpoint")
+        return parsed if parsed is not None else fleet_url.no_endpoint()
 
     @property
     def proxy_url(self) -> ProxyURL | None:

@@ -19,6 +19,7 @@ from .api.converse import Conversing
 from .api.facets import Facets
 from .config import UNSET, Config, Unset, checked_timeout
 from .errors import ConfigError, GatewayError
+from .fleet.choice import kind_for, reconfigure
 from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread, runs
 from .runtime.native import allocate_lock
 from .runtime.waiters import Countdown, ThreadWaiter, make_waiter
@@ -76,8 +77,10 @@ class Connection(Conversing, Facets):
             self._config, self._asked = config, options
             self._closed = False
             supervisor = self._supervisor
-        if changed and supervisor is not None:
-            supervisor.reconfigure(config)
+        if not changed or supervisor is None:
+            return
+        if not reconfigure(supervisor, config, lambda: self._supervise()._ensure_living()):
+            self._supervisor = None
 
     def connect(self, timeout: float | Unset | None = UNSET, *, retry_for: float = 0.0) -> Hello:
         """Connect now, and say what the gateway said.
@@ -336,7 +339,8 @@ class Connection(Conversing, Facets):
                 raise closed_error()
             hub = get_hub_thread()
             if self._supervisor is None:
-                self._supervisor = Supervisor(config, self._dial, hub, self._subscriptions)
+                kind = kind_for(config)
+                self._supervisor = kind(config, self._dial, hub, self._subscriptions)
                 # Weakly: the supervisor must not keep a forgotten connection alive.
                 self._supervisor.rediscover = weakref.WeakMethod(self._rediscover)
             return self._supervisor
@@ -361,10 +365,10 @@ class Connection(Conversing, Facets):
         self._subscriptions = Subscriptions(q for q in members if q.after_fork(goes_on))
         if supervisor is not None:
             _leaked.append(supervisor)
-            if supervisor.link is not None:
+            if supervisor.calls.link is not None:
                 # The raw descriptor only: any word would end the parent's link.
                 with contextlib.suppress(OSError):
-                    os.close(supervisor.link.detach_after_fork())
+                    os.close(supervisor.calls.link.detach_after_fork())
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()

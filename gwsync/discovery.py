@@ -43,6 +43,9 @@ _OWN: dict[str, Callable[[str], Any]] = {
     "connect_timeout": float,
     "request_timeout": float,
     "state_dir": str,
+    "fleet": str,
+    "fleet_secret": str,
+    "redis_password": str,
 }
 
 

@@ -16,6 +16,7 @@ from .completion import completion
 from .demo import demo
 from .doctor import doctor
 from .fingerprint import fingerprint
+from .fleet import fleet, owner
 from .gateway import gateway
 from .logs import logs
 from .methods import methods
@@ -102,9 +103,11 @@ COMMANDS = (
     demo,
     doctor,
     fingerprint,
+    fleet,
     gateway,
     logs,
     methods,
+    owner,
     pair,
     record,
     sessions,

@@ -14,6 +14,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from errno import ECONNABORTED
 from socket import SHUT_RDWR
 from typing import Any, Protocol
 
@@ -56,6 +57,7 @@ class Writer:
         self.bytes_out = 0
         self.took_leave = False  # a close frame of ours is on its way
         self.broke: ConnectionLost | None = None  # what it met
+        self._guard: Callable[[], bool] | None = None
         self.flushed = Event()
         self.flushed.set()
         self._sock = sock
@@ -77,6 +79,11 @@ class Writer:
         self._send_now: Any = sock._sock.send if self.direct else None
         self._wake = Event()
         self._greenlet: gevent.Greenlet[..., None] | None = None  # while there is work
+
+    def guard(self, may_write: Callable[[], bool]) -> None:
+        """Ask ``may_write`` before every write; its first no ends the link, without a word."""
+        self._guard = may_write
+        self.direct = False  # one thread that asks is enough
 
     def send(self, message: bytes, parcel: Parcel | None = None) -> None:
         """Queue a message, text unless it is Binary; never blocks.
@@ -235,6 +242,8 @@ class Writer:
         try:
             while view:
                 self._blocked_at = time.monotonic()
+                if self._guard is not None and not self._guard():
+                    raise ConnectionAbortedError(ECONNABORTED, "it may not be written to any more")
                 sent = self._sock.send(view)
                 self.bytes_out += sent
                 view = view[sent:]

@@ -20,12 +20,12 @@ MAX_LINES = 400
 FLOORS = {
     "values": 0, "limits": 0, "errors": 0, "endpoint": 0, "payloads": 0,
     "version": 0, "markup": 0, "waterfall": 0, "switches": 0, "proxy_url": 0, "proxy_env": 0,
-    "decoding": 0, "greeting": 0,
+    "decoding": 0, "greeting": 0, "fleet_url": 0,
     "config": 1, "discovery": 1, "identity": 1, "statefile": 1, "runtime": 1,
     "protocol": 2, "transport": 2,
     "session": 3,
     "api": 4,
-    "connection": 5, "probe": 5, "doctor": 5, "relay": 5,
+    "connection": 5, "probe": 5, "doctor": 5, "relay": 5, "fleet": 5,
     "process": 6,
     "cli": 7, "testing": 7, "__main__": 7, "": 7,
 }  # fmt: skip
@@ -46,10 +46,12 @@ BESIDE = [
         "proxy_env",
         "decoding",
         "greeting",
+        "fleet_url",
     },
     {"config", "discovery"},
     {"identity", "statefile"},
     {"statefile", "runtime"},
+    {"connection", "fleet"},
 ]
 
 # What a module may not import, by the part it belongs to.
@@ -65,8 +67,9 @@ ONLY_IN = {
     "websocket": {"transport.framing", "transport.link", "transport.upgrade", "transport.writer"},
     "gevent.monkey": {"runtime.native"},
     "socks": {"transport.socks"},
+    "redis": {"fleet.store"},
 }
-LAZY = {"requests", "socks", "psutil", "PIL"}  # heavy or optional: never imported with gwsync
+LAZY = {"requests", "socks", "psutil", "PIL", "redis"}  # heavy or optional: never imported with gwsync
 ROOT_LOGGER = {"debug", "info", "warning", "warn", "error", "critical", "exception", "log"}
 
 

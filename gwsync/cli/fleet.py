@@ -1,0 +1,158 @@
+"""``gwsync owner`` and ``gwsync fleet``: many processes behind one gateway connection."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..config import Config
+from ..errors import ConfigError, DialError
+from ..fleet_url import check_name, is_fleet, split
+from . import output
+from .options import Target, gateway_options, read_secret
+from .table import count, lines
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_ENDS = {signal.SIGINT, signal.SIGTERM}
+
+
+def fleet_options(command: Command) -> Command:
+    """Where the fleet meets, for each of its commands."""
+    for option in (
+        click.option(
+            "--redis", "redis_url", envvar="GWSYNC_REDIS", metavar="URL", help="Its Redis."
+        ),
+        click.option("--fleet", "name", envvar="GWSYNC_FLEET", metavar="NAME", help="Its name."),
+    ):
+        command = option(command)
+    return command
+
+
+def _meeting(name: str | None, redis_url: str | None) -> tuple[str, str]:
+    if not redis_url or not is_fleet(redis_url):
+        raise ConfigError(
+            "a fleet needs its Redis", hint="give --redis redis://HOST:6379/0, or set GWSYNC_REDIS"
+        )
+    if not name:
+        raise ConfigError("a fleet needs its name", hint="give --fleet NAME, or set GWSYNC_FLEET")
+    return check_name(name), redis_url
+
+
+@click.command(short_help="Be a fleet's owner: the one that speaks to the gateway.")
+@fleet_options
+@click.option(
+    "--fleet-secret-file", metavar="FILE", help="A file with its secret (GWSYNC_FLEET_SECRET)."
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(min=0.2, max=60),
+    metavar="SECONDS",
+    help="How long others wait when this one is silent (1.5).",
+)
+@gateway_options
+def owner(
+    target: Target,
+    name: str | None,
+    redis_url: str | None,
+    fleet_secret_file: str | None,
+    lease: float | None,
+) -> None:
+    """Hold the gateway's connection for all workers of a fleet, until Ctrl-C or SIGTERM.
+
+    Start several, on several machines: one is the owner, the others wait for its lease. When
+    it ends in peace the next one takes over at once. Says "waiting", "owner" and "over" on
+    stdout.
+
+    \b
+      gwsync owner --fleet prod --redis redis://10.0.0.5:6379/0 --url wss://box.ts.net
+    """
+    fleet, url = _meeting(name, redis_url)
+    from ..fleet.lease import LEASE_S
+    from ..fleet.owner import Owner
+
+    given: dict[str, Any] = {"url": url, "fleet": fleet}
+    if fleet_secret_file is not None:
+        given["fleet_secret"] = read_secret("fleet-secret", fleet_secret_file)
+    # Before any thread is there: they inherit it, and the signal waits for us.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    try:
+        one = Owner(
+            Config.discover(**given), target.config(), lease_s=lease or LEASE_S, told=output.line
+        )
+        one.start()
+        try:
+            ended_by = signal.sigwait(_ENDS)
+        finally:
+            one.stop()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+@click.group(short_help="Look at a fleet.")
+def fleet() -> None:
+    """Look at a fleet: its owner, its lease, its workers."""
+
+
+@fleet.command("status", short_help="Its owner, lease, workers and streams.")
+@fleet_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--watch", "watched", is_flag=True, help="Again every second, until Ctrl-C.")
+def fleet_status(name: str | None, redis_url: str | None, as_json: bool, watched: bool) -> None:
+    """Show what is in Redis of a fleet. Needs neither its secret nor the gateway's.
+
+    \b
+      gwsync fleet status --fleet prod --redis redis://10.0.0.5:6379/0
+    """
+    fleet_name, url = _meeting(name, redis_url)
+    from ..fleet.look import look
+    from ..fleet.store import Store
+
+    store = Store(*split(url))
+    screen = output.Screen()
+    try:
+        while True:
+            try:
+                found = look(store, fleet_name)
+            except DialError as error:
+                if not watched:
+                    raise
+                found = {"fleet": fleet_name, "error": error.message}
+            if as_json:
+                output.line(output.json_text(found))
+            else:
+                screen.draw([output.shown(text) for text in _lines(found)])
+            if not watched:
+                return
+            time.sleep(1.0)
+    finally:
+        store.close()
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    if "error" in found:
+        return [found["error"]]
+    one, lease, streams = found["owner"], found["lease"], found["streams"]
+    if one is None:
+        head = f"fleet {found['fleet']}: no owner"
+    else:
+        head = f"fleet {found['fleet']}: {one.get('state', 'taking over')}, owner {one['name']}"
+    shown = [head]
+    if lease is not None:
+        shown.append(f"lease   {lease['age_ms']} of {lease['ttl_ms']} ms, fence {one['fence']}")
+    for name in ("calls", "pushes"):
+        stream = streams[name]
+        shown.append(f"{name:<7} {stream['entries']} entries, {count(stream['bytes']) or 0} bytes")
+    shown.append(f"{len(found['workers'])} workers, {found['pushes']} pushes so far")
+    rows = [
+        (one["name"], one["host"], str(one["pid"]), str(one["lag"]), str(one["replies"]))
+        for one in found["workers"]
+    ]
+    return shown + (
+        list(lines(("WORKER", "HOST", "PID", "LAG", "REPLIES"), rows, None)) if rows else []
+    )

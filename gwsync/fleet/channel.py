@@ -1,0 +1,342 @@
+"""A worker's two threads: one reads its replies and the pushes, one writes its calls.
+
+What they find they post to the hub thread, where the worker lives; they know nothing of
+calls or subscriptions.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from _queue import Empty, SimpleQueue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..config import Config, ReconnectPolicy
+from ..errors import GatewayError
+from ..runtime.waiters import ThreadWaiter
+from .keys import GROUP, Keys
+from .lease import sleepless
+from .messages import (
+    Assembler,
+    Batch,
+    CallMessage,
+    Forged,
+    Reply,
+    Seal,
+    View,
+    pack,
+    unpack,
+)
+from .store import RedisDown, Store
+from .threads import Flag, FleetThread, log
+
+MAX_CALLS = 10_000  # in the stream, of all workers
+LOOK_S = 0.25  # how often it looks whether there is an owner
+BEAT_S, BEAT_TTL_S = 5.0, 15
+ENTRIES = 64  # read at once
+
+_SUBMIT = """
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return {} end
+local ids = {}
+for at = 2, #ARGV, 5 do
+    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', 'd', ARGV[at], 's', ARGV[at + 1],
+        'g', ARGV[at + 2], 'i', ARGV[at + 3], 'n', ARGV[at + 4])
+end
+return ids
+"""
+# Only what nobody was given: of the rest nobody can say that it does not run.
+_WITHDRAW = """
+local gone = 0
+for at = 2, #ARGV do
+    local ok, given = pcall(redis.call, 'XPENDING', KEYS[1], ARGV[1], ARGV[at], ARGV[at], 1)
+    if ok and #given == 0 then gone = gone + redis.call('XDEL', KEYS[1], ARGV[at]) end
+end
+return gone
+"""
+
+
+@dataclass
+class Found:
+    """One look at Redis: what there was, in order."""
+
+    view: View | None = None  # if it is wanted
+    caught_up: bool = False  # the stream had no more
+    batches: list[Batch] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    fence: int | None = None  # of the owner there is; 0: there is none; None: not looked
+    bytes_in: int = 0
+
+
+class Channel:
+    """Of one life of a worker. ``post(function, *args)`` runs on the hub thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        worker: str,
+        post: Callable[..., None],
+        found: Callable[[Found], None],
+        down: Callable[[GatewayError, float], None],
+        unsent: Callable[[str, bool], None],
+        doubted: Callable[[], None],
+    ) -> None:
+        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
+        self.ended = False
+        self.clock_ahead_s = 0.0
+        self._post, self._found, self._down, self._unsent = post, found, down, unsent
+        self._doubted = doubted
+        self.wants_view = True  # how things stand is not known
+        self._keys = Keys(config.fleet or "")
+        self._seal = Seal(config.fleet_secret or "", config.fleet or "")
+        self._worker = worker
+        self._policy: ReconnectPolicy = config.reconnect
+        self._reading = Store(config.url, config.redis_password)
+        self._writing = Store(config.url, config.redis_password)
+        self._outgoing: SimpleQueue[tuple[str, Any] | None] = SimpleQueue()
+        self._entries: dict[str, list[bytes]] = {}  # of calls under way
+        self._stop = Flag()
+        self._last_push: bytes | None = None
+        self._last_reply = b"0"
+        self._looked_at = self._beaten_at = 0.0
+        self._running = 2
+        self._when_over: Callable[[], None] = lambda: None
+        self._threads = (
+            FleetThread(self._read, self.stop, self._one_ended),
+            FleetThread(self._write, self.stop, self._one_ended),
+        )
+
+    # -- any thread -----------------------------------------------------------------------
+    def call(self, message: CallMessage) -> None:
+        self._outgoing.put(("call", message))
+
+    def withdraw(self, id: str) -> None:
+        """Take a call back, if the owner has not been given it."""
+        self._outgoing.put(("withdraw", id))
+
+    def answered(self, id: str) -> None:
+        self._entries.pop(id, None)
+
+    def stop(self) -> None:
+        self.ended = True
+        self._stop.raise_()
+        self._outgoing.put(None)
+        self._reading.interrupt()
+
+    def when_over(self, notify: Callable[[], None]) -> None:
+        self._when_over = notify
+        if not self._running:
+            notify()
+
+    def _one_ended(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._when_over()
+
+    def detach_after_fork(self) -> int:
+        """In a forked child: a descriptor to be closed; the other one is, here."""
+        self.ended = True
+        fds = [fd for fd in (self._reading.fileno(), self._writing.fileno()) if fd is not None]
+        for fd in fds[1:]:
+            os.close(fd)
+        return fds[0] if fds else -1
+
+    # -- the reader ---------------------------------------------------------------------------
+    def _read(self) -> None:
+        failures = 0
+        try:
+            while not self._stop.is_up():
+                try:
+                    found = self._begin()
+                    while not self._stop.is_up():
+                        failures = 0
+                        self._hand_over(found)
+                        found = self._look()
+                except RedisDown as error:
+                    if self._stop.is_up():
+                        return
+                    delay = self._policy.delay(failures)
+                    failures += 1
+                    self._post(self._down, error, delay)
+                    self._stop.wait(delay)
+                except GatewayError as error:  # no redis-py, or a URL that it cannot read
+                    self._post(self._down, error, -1.0)
+                    return
+        finally:
+            self._reading.close()
+
+    def _hand_over(self, found: Found) -> None:
+        """And wait until it was dealt with: memory is bounded by what is read at once."""
+        waiter = ThreadWaiter()
+
+        def deal() -> None:
+            try:
+                self._found(found)
+            finally:
+                waiter.notify()
+
+        self._post(deal)
+        while not waiter.wait(1.0) and not self._stop.is_up():
+            pass
+
+    def _begin(self) -> Found:
+        """How things stand; where it goes on is known from before, if there was a before."""
+        self._parts = Assembler(self._seal, self._keys.pushes)
+        self._answers = Assembler(self._seal, self._keys.replies(self._worker))
+        found = Found()
+        store, keys = self._reading, self._keys
+        with store.told():
+            snapshot = store.client.hgetall(keys.snapshot)
+            last = store.client.xrevrange(keys.pushes, count=1)
+            self._look_at_lease(store, found)
+        where = snapshot.get(b"id") or (last[0][0] if last else b"0-0")
+        if self._last_push is None or (last and _order(last[0][0]) < _order(self._last_push)):
+            self._last_push = where  # the first time, or Redis forgot what there was
+        found.view = self._view(snapshot)
+        found.caught_up = where == self._last_push
+        return found
+
+    def _view(self, snapshot: dict[bytes, bytes]) -> View | None:
+        body, sig = snapshot.get(b"d"), snapshot.get(b"s")
+        if body is None or sig is None:
+            return None
+        if self._seal.sign(self._keys.snapshot, body) != sig:
+            log.warning("the fleet's snapshot is not signed with its secret")
+            return None
+        view: View = unpack(body, View)
+        return view
+
+    def _look(self) -> Found:
+        store, keys = self._reading, self._keys
+        place = keys.replies(self._worker)
+        found = Found()
+        streams = {keys.pushes: self._last_push, place: self._last_reply}
+        with store.told():
+            answer = store.client.xread(streams, count=ENTRIES, block=int(LOOK_S * 1000))
+            if time.monotonic() - self._looked_at >= LOOK_S:
+                self._look_at_lease(store, found)
+                if self.wants_view:
+                    found.view = self._view(store.client.hgetall(keys.snapshot))
+            found.caught_up = True
+            for name, entries in answer or ():
+                is_reply = name == place.encode()
+                for id, fields in entries:
+                    self._sort(found, is_reply, id, fields)
+                if is_reply:
+                    self._last_reply = entries[-1][0]
+                else:
+                    self._last_push = entries[-1][0]
+                    found.caught_up = len(entries) < ENTRIES
+        return found
+
+    def _sort(self, found: Found, is_reply: bool, id: bytes, fields: dict[bytes, bytes]) -> None:
+        parts = self._answers if is_reply else self._parts
+        found.bytes_in += len(fields.get(b"d", b""))
+        try:
+            whole = parts.add(id, fields)
+            if whole is None:
+                return
+            if is_reply:
+                found.replies.append(unpack(whole[0], Reply))
+            else:
+                found.batches.append(unpack(whole[0], Batch))
+        except Forged as error:
+            log.warning("not heard: %s", error)
+
+    def _look_at_lease(self, store: Store, found: Found) -> None:
+        self._looked_at = now = time.monotonic()
+        pipeline = store.client.pipeline(transaction=False)
+        pipeline.get(self._keys.lease)
+        replies = self._keys.replies(self._worker)
+        pipeline.xtrim(replies, minid=_after(self._last_reply), approximate=False)
+        before = sleepless()
+        beats = now - self._beaten_at >= BEAT_S
+        if beats:
+            self._beaten_at = now
+            key = self._keys.worker(self._worker)
+            told = {"host": socket.gethostname(), "pid": os.getpid(), "at": self._last_push or b""}
+            pipeline.time()
+            pipeline.hset(key, mapping=told)
+            pipeline.expire(key, BEAT_TTL_S)
+        lease, _, *rest = pipeline.execute()
+        if beats:
+            seconds, micros = rest[0]
+            self.clock_ahead_s = seconds + micros / 1e6 - before
+        number = (lease or b"").rpartition(b"|")[2]
+        found.fence = int(number) if number.isdigit() else 0
+
+    # -- the writer -----------------------------------------------------------------------------
+    def _write(self) -> None:
+        try:
+            while not self._stop.is_up():
+                job = self._outgoing.get()
+                jobs = [job]
+                while job is not None and len(jobs) < 100:
+                    try:
+                        job = self._outgoing.get_nowait()
+                    except Empty:
+                        break
+                    jobs.append(job)
+                self._write_jobs([job for job in jobs if job is not None])
+        finally:
+            self._writing.close()
+
+    def _write_jobs(self, jobs: Sequence[tuple[str, Any]]) -> None:
+        messages = [what for kind, what in jobs if kind == "call"]
+        ids = {what for kind, what in jobs if kind == "withdraw"}
+        for message in [message for message in messages if message.id in ids]:
+            messages.remove(message)  # given up before it left
+        try:
+            if messages:
+                with self._writing.told():
+                    _ = self._writing.client  # which opens the connection
+        except RedisDown:
+            for message in messages:  # there was no connection: it certainly was not written
+                self._post(self._unsent, message.id, False)
+            self._stop.wait(LOOK_S)
+            return
+        try:
+            self._submit(messages)
+            self._withdraw(ids)
+        except RedisDown as error:
+            # They may be there, or not: when Redis is back, the owner is asked by their ids.
+            log.info("%s; %d calls may have been written", error, len(messages))
+            self._post(self._doubted)
+
+    def _submit(self, messages: Sequence[CallMessage]) -> None:
+        if not messages:
+            return
+        store = self._writing
+        with store.told():
+            pipeline = store.client.pipeline(transaction=False)
+            for message in messages:
+                message.at = sleepless() + self.clock_ahead_s
+                entries = self._seal.entries(self._keys.calls, pack(message))
+                flat = [one[name] for one in entries for name in (b"d", b"s", b"g", b"i", b"n")]
+                pipeline.eval(_SUBMIT, 1, self._keys.calls, MAX_CALLS, *flat)
+                self.bytes_out += sum(map(len, flat))
+            self.frames_out += len(messages)
+            results = pipeline.execute(raise_on_error=False)
+        for message, result in zip(messages, results, strict=True):
+            if isinstance(result, list) and result:
+                self._entries[message.id] = result
+            else:
+                self._post(self._unsent, message.id, result == [])
+
+    def _withdraw(self, ids: set[str]) -> None:
+        entries = [entry for id in ids for entry in self._entries.pop(id, ())]
+        if entries:
+            with self._writing.told():
+                self._writing.client.eval(_WITHDRAW, 1, self._keys.calls, GROUP, *entries)
+
+
+def _order(id: bytes) -> tuple[int, int]:
+    ms, _, number = id.partition(b"-")
+    return int(ms), int(number or 0)
+
+
+def _after(id: bytes) -> bytes:
+    ms, number = _order(id)
+    return b"%d-%d" % (ms, number + 1)

@@ -1,0 +1,162 @@
+"""The lease: who may send to the gateway. One thread asks Redis; any thread looks at it.
+
+Safe without trust in Redis's clock or memory: the holder counts from before it asked, by a
+clock of its own that goes on in sleep; the next one waits until the former must have stopped,
+by its own. The fencing number only grows, also where Redis forgot the last one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .keys import Keys
+from .store import Store
+
+LEASE_S = 1.5  # failover is this and a little more
+RENEWALS = 4  # within a lease
+TRUSTED = 0.9  # of a lease's time does its holder count on
+CAUTIOUS = 0.95  # and so much the next one leaves it: clocks differ by less than a hundredth
+POLL_S = 0.1  # how often one that waits for the lease looks
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def sleepless() -> float:
+    """A clock that nobody sets, and that goes on while the machine sleeps where there is one."""
+    return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
+
+
+_NOW = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+"""
+_ACQUIRE = (
+    _NOW
+    + """
+local held = redis.call('GET', KEYS[1])
+local fence = redis.call('HMGET', KEYS[2], 'n', 'renewals', 'released', 'ttl', 'next')
+local n = tonumber(fence[1] or '0')
+local beats = fence[2] or ''
+if held then return {0, beats, now, 0, 0, 0, ''} end
+local mine = string.format('%.0f', math.max(n + 1, now))
+redis.call('SET', KEYS[1], ARGV[1] .. '|' .. mine, 'PX', ARGV[2])
+redis.call('HSET', KEYS[2], 'n', mine, 'ttl', ARGV[2])
+redis.call('HINCRBY', KEYS[2], 'renewals', 1)
+local clean = (n > 0 and fence[3] == fence[1]) and 1 or 0
+return {1, mine, now, clean, tonumber(fence[4] or '0'), tonumber(fence[5] or '0'), beats}
+"""
+)
+# What was lost with Redis's memory is put back: until its time is over nobody else sends.
+_RENEW = (
+    _NOW
+    + """
+local held = redis.call('GET', KEYS[1])
+if held == false then
+    local n = tonumber(redis.call('HGET', KEYS[2], 'n') or '0')
+    if n > tonumber(ARGV[3]) then return {0, now} end
+    redis.call('HSET', KEYS[2], 'n', ARGV[3], 'ttl', ARGV[2])
+elseif held ~= ARGV[1] then
+    return {0, now}
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('HINCRBY', KEYS[2], 'renewals', 1)
+return {1, now}
+"""
+)
+_RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[2], 'released', ARGV[2])
+return 1
+"""
+
+
+@dataclass
+class Lease:
+    """One that was had. ``holds()`` is for any thread, and cheap."""
+
+    owner: str
+    fence: int
+    ttl_s: float
+    deadline: float  # until when it is counted on
+    send_from: float  # and from when: before, a predecessor may still send
+    first: int  # the number of the next push
+    clock_ahead_s: float  # Redis's clock before ours
+    over: bool = False
+
+    def holds(self, now: Callable[[], float] = sleepless) -> bool:
+        return not self.over and self.send_from <= now() < self.deadline
+
+    @property
+    def value(self) -> str:
+        return f"{self.owner}|{self.fence}"
+
+
+class Contender:
+    """Wants the lease; looks at how it is renewed meanwhile."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        owner: str,
+        ttl_s: float = LEASE_S,
+        clock: Callable[[], float] = sleepless,
+    ) -> None:
+        self._store = store
+        self._keys = [keys.lease, keys.fence]
+        self._owner = owner
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._beats: bytes | None = None
+        self._alive_at: float | None = None  # when somebody was last seen to have it
+
+    def acquire(self) -> Lease | None:
+        """The lease, if it was free. Raises RedisDown."""
+        before = self._clock()
+        ttl_ms = int(self._ttl_s * 1000)
+        with self._store.told():
+            answer = self._store.script(_ACQUIRE)(self._keys, [self._owner, ttl_ms])
+        had, what, now_ms, clean, former_ms, first, beats = answer
+        if not had:
+            beats = what
+        if self._alive_at is None or beats != self._beats:
+            # It was renewed since the last look, perhaps a moment ago, or Redis forgot.
+            self._beats, self._alive_at = beats, self._clock()
+        if not had:
+            return None
+        wait_s = max(self._ttl_s, former_ms / 1000) * CAUTIOUS
+        return Lease(
+            owner=self._owner,
+            fence=int(what),
+            ttl_s=self._ttl_s,
+            deadline=before + self._ttl_s * TRUSTED,
+            send_from=before if clean else self._alive_at + wait_s,
+            first=int(first),
+            clock_ahead_s=now_ms / 1000 - before,
+        )
+
+    def renew(self, lease: Lease) -> bool:
+        """False: it is over, for good. Raises RedisDown, and it goes on as long as it may."""
+        before = self._clock()
+        if lease.over or before >= lease.deadline:
+            lease.over = True
+            return False
+        arguments = [lease.value, int(lease.ttl_s * 1000), lease.fence]
+        with self._store.told():
+            kept, now_ms = self._store.script(_RENEW)(self._keys, arguments)
+        if not kept or self._clock() >= lease.deadline:
+            lease.over = True  # stopped on the way: what it was given is not taken
+            return False
+        lease.deadline = before + lease.ttl_s * TRUSTED
+        lease.clock_ahead_s = now_ms / 1000 - before
+        return True
+
+    def release(self, lease: Lease) -> None:
+        """The next one need not wait: nothing is sent from here on. Raises RedisDown."""
+        held = not lease.over and self._clock() < lease.deadline
+        lease.over = True
+        if held:
+            with self._store.told():
+                self._store.script(_RELEASE)(self._keys, [lease.value, lease.fence])

@@ -1,0 +1,71 @@
+"""What is there of a fleet in Redis: for ``gwsync fleet status``, metrics and doctors.
+
+Reads only, needs no secret; nothing in it is verified, so nothing depends on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .keys import Keys
+from .store import Store
+
+COUNTED = 5000  # entries of a lag are counted up to there
+
+
+def look(store: Store, fleet: str) -> dict[str, Any]:
+    """As JSON has it. Raises RedisDown."""
+    keys = Keys(fleet)
+    with store.told():
+        client = store.client
+        lease, ttl_ms = client.get(keys.lease), client.pttl(keys.lease)
+        fence = _texts(client.hgetall(keys.fence))
+        owner = _texts(client.hgetall(keys.owner))
+        workers = [_worker(client, keys, key) for key in _workers(client, keys)]
+        streams = {
+            name: {"entries": client.xlen(key), "bytes": client.memory_usage(key) or 0}
+            for name, key in (("calls", keys.calls), ("pushes", keys.pushes))
+        }
+    name, _, number = (lease or b"").decode(errors="replace").rpartition("|")
+    held_ms = int(fence.get("ttl", "0") or 0)
+    return {
+        "fleet": fleet,
+        "owner": {**_numbers(owner), "name": name, "fence": int(number)} if lease else None,
+        "lease": {"ttl_ms": held_ms, "age_ms": max(held_ms - ttl_ms, 0)} if lease else None,
+        "pushes": int(fence.get("next", "0") or 0),
+        "streams": streams,
+        "workers": sorted(workers, key=lambda worker: str(worker["name"])),
+    }
+
+
+def _workers(client: Any, keys: Keys) -> list[bytes]:
+    # The braces are plain characters to SCAN; a name's own dots and dashes are, too.
+    return list(client.scan_iter(match=keys.worker("*"), count=1000))
+
+
+def _worker(client: Any, keys: Keys, key: bytes) -> dict[str, Any]:
+    name = key.decode(errors="replace").rpartition(":")[2]
+    told = _texts(client.hgetall(key))
+    at = told.get("at") or "0-0"
+    behind = len(client.xrange(keys.pushes, min=f"({at}", count=COUNTED))
+    waiting = client.xlen(keys.replies(name))
+    pid = told.get("pid", "0")
+    host = told.get("host", "")
+    return {"name": name, "host": host, "pid": int(pid), "lag": behind, "replies": waiting}
+
+
+def _texts(found: dict[bytes, bytes]) -> dict[str, str]:
+    return {
+        name.decode(errors="replace"): value.decode(errors="replace")
+        for name, value in found.items()
+    }
+
+
+def _numbers(told: dict[str, str]) -> dict[str, Any]:
+    kept = {name: value for name, value in told.items() if name in _TOLD}
+    return {name: int(value) if value.isdigit() else value for name, value in kept.items()}
+
+
+_TOLD = frozenset(
+    {"state", "in_flight", "performed", "refused", "published", "backlog", "sockets_opened"}
+)

@@ -1,0 +1,272 @@
+"""What goes through Redis: signed, numbered, in pieces where it is large. No I/O, no clock.
+
+An entry of a stream has five fields: ``d`` data, ``s`` signature, ``g`` the message's random
+name, ``i`` and ``n`` which piece of how many. Each is signed with the place it is for.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..errors import ProtocolError
+from ..values import Dropped, Event, Hello, Push, SeqGap, Snapshot, StateChange
+
+PIECE_BYTES = 128 * 1024
+MAX_BYTES = 64 * 1024 * 1024  # of one message put together, and of all that are incomplete
+WINDOW_S = 60.0  # a call that is older, or from the future, is not accepted
+KEPT_IDS = 100_000  # of accepted calls; more in a window is a flood, and the oldest go
+Entry = dict[bytes, bytes]
+
+
+class Forged(ProtocolError):
+    """A message that nobody with the fleet's secret has written, or not for this place."""
+
+
+class CallMessage(msgspec.Struct, array_like=True):
+    """A worker's request. ``ask``: it was sent before, and what became of it is wanted."""
+
+    id: str
+    worker: str
+    method: str
+    params: bytes  # JSON
+    final: bool
+    reads: bool
+    keyed: bool
+    left_s: float | None  # until its caller gives up
+    at: float  # Redis's time when it was written
+    fence: int  # of the owner that it is for
+    age_s: float  # since it was first sent
+    ask: bool
+    traceparent: str
+
+    @property
+    def repeatable(self) -> bool:
+        return self.reads or self.keyed
+
+
+class Reply(msgspec.Struct, array_like=True):
+    """An answer: ``payload`` (JSON), ``error``, or neither: send it anew, for ``fence``."""
+
+    id: str
+    fence: int
+    payload: bytes | None = None
+    error: dict[str, Any] | None = None
+
+
+class Batch(msgspec.Struct, array_like=True):
+    """Pushes; ``first`` is the number of the first of them, in the whole life of the fleet."""
+
+    fence: int
+    first: int
+    pushes: list[Any]
+
+
+class View(msgspec.Struct, array_like=True):
+    """How things stand before push number ``next``."""
+
+    fence: int
+    next: int
+    state: str
+    reason: str = ""
+    error: dict[str, Any] | None = None
+    hello: bytes | None = None
+
+
+_pack = msgspec.msgpack.Encoder(enc_hook=lambda value: _plain(value)).encode
+_json = msgspec.json.Encoder().encode
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Raw):
+        return bytes(value)
+    raise TypeError(type(value).__name__)
+
+
+def pack(message: msgspec.Struct) -> bytes:
+    return _pack(message)
+
+
+def unpack(body: bytes, kind: type[Any]) -> Any:
+    """Raises Forged for what has no such shape: only another version would sign that."""
+    try:
+        return msgspec.msgpack.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Forged(f"a message of the fleet cannot be read: {error}") from None
+
+
+class Seal:
+    """Signs and verifies the messages of one fleet."""
+
+    def __init__(self, secret: str, fleet: str) -> None:
+        self._key = hmac.digest(secret.encode(), b"gwsync fleet 1\0" + fleet.encode(), "sha256")
+
+    def sign(self, place: str, *parts: bytes) -> bytes:
+        """Each part is preceded by its length: no two lists of parts are the same text."""
+        whole = [place.encode(), *parts]
+        text = b"".join(b"%d:" % len(part) + part for part in whole)
+        return hmac.digest(self._key, text, "sha256")
+
+    def entries(self, place: str, body: bytes) -> list[Entry]:
+        """``body`` as entries for ``place``, in the order in which they must be added."""
+        group = secrets.token_bytes(8)
+        pieces = [body[at : at + PIECE_BYTES] for at in range(0, len(body) or 1, PIECE_BYTES)]
+        total = b"%d" % len(pieces)
+        made = []
+        for index, piece in enumerate(pieces):
+            i = b"%d" % index
+            sig = self.sign(place, group, i, total, piece)
+            made.append({b"d": piece, b"s": sig, b"g": group, b"i": i, b"n": total})
+        return made
+
+    def verify(self, place: str, entry: Mapping[bytes, bytes]) -> bytes:
+        """The entry's data. Raises Forged."""
+        try:
+            data, sig, *rest = (entry[name] for name in (b"d", b"s", b"g", b"i", b"n"))
+        except KeyError:
+            raise Forged(f"an entry for {place} has not the fields of one") from None
+        if not hmac.compare_digest(self.sign(place, *rest, data), sig):
+            raise Forged(f"an entry for {place} is not signed with the fleet's secret")
+        return data
+
+
+class Assembler:
+    """Puts messages together; entries of one place, in the stream's order."""
+
+    def __init__(self, seal: Seal, place: str) -> None:
+        self._seal = seal
+        self._place = place
+        self._parts: OrderedDict[bytes, list[bytes]] = OrderedDict()
+        self._ids: dict[bytes, list[bytes]] = {}
+        self._bytes = 0
+
+    def add(self, id: bytes, entry: Mapping[bytes, bytes]) -> tuple[bytes, list[bytes]] | None:
+        """A whole message and the ids of its entries, when this is the last. Raises Forged."""
+        data = self._seal.verify(self._place, entry)
+        index, total, group = int(entry[b"i"]), int(entry[b"n"]), entry[b"g"]
+        if total == 1:
+            return data, [id]
+        parts = self._parts.setdefault(group, [])
+        ids = self._ids.setdefault(group, [])
+        if index != len(parts):
+            if index > len(parts):  # its beginning was trimmed, or withdrawn
+                self._forget(group)
+            return None
+        parts.append(data)
+        ids.append(id)
+        self._bytes += len(data)
+        if len(parts) == total:
+            body = b"".join(parts)
+            self._forget(group)
+            return body, ids
+        while self._bytes > MAX_BYTES and self._parts:
+            self._forget(next(iter(self._parts)))
+        return None
+
+    def _forget(self, group: bytes) -> None:
+        self._bytes -= sum(map(len, self._parts.pop(group)))
+        del self._ids[group]
+
+
+class Seen:
+    """The ids of accepted calls, with their answers while there is room for those."""
+
+    def __init__(self, kept_bytes: int = 16 * 1024 * 1024) -> None:
+        self._ids: OrderedDict[str, tuple[float, bytes | None]] = OrderedDict()
+        self._room = kept_bytes
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._ids
+
+    def admit(self, id: str, now: float) -> None:
+        while self._ids:
+            oldest, (at, answer) = next(iter(self._ids.items()))
+            # twice the window: it may have come from its future end
+            if len(self._ids) < KEPT_IDS and now - at < 2 * WINDOW_S:
+                break
+            del self._ids[oldest]
+            self._room += len(answer or b"")
+        self._ids[id] = now, None
+
+    def answered(self, id: str, answer: bytes) -> None:
+        if id in self._ids and len(answer) <= self._room:
+            self._room -= len(answer)
+            self._ids[id] = self._ids[id][0], answer
+
+    def answer(self, id: str) -> bytes | None:
+        return self._ids[id][1]
+
+
+def is_timely(at: float, now: float) -> bool:
+    return abs(now - at) <= WINDOW_S
+
+
+class Trouble(msgspec.Struct):
+    """Goes before a StateChange of the owner: the error behind it. No user sees it."""
+
+    error: dict[str, Any]
+    name: str = "trouble"
+    size: int = 0
+
+
+# -- pushes ---------------------------------------------------------------------------------
+_MARKERS = {Snapshot: "s", SeqGap: "g", Dropped: "d", StateChange: "c"}
+
+
+def dump_push(push: Push | Trouble) -> list[Any]:
+    """As a list for :class:`Batch`; an event's payload stays JSON."""
+    if isinstance(push, Event):
+        raw = push.raw if _is_whole(push) else None
+        body = bytes(memoryview(raw)) if raw is not None else _json(push.payload)
+        return ["e", push.name, body, push.seq, push.state_version]
+    if isinstance(push, Trouble):
+        return ["x", push.error]
+    kind = _MARKERS[type(push)]
+    if isinstance(push, Snapshot):
+        return [kind, _json(push.hello.raw)]
+    if isinstance(push, SeqGap):
+        return [kind, push.expected, push.received]
+    if isinstance(push, Dropped):
+        return [kind, push.count]
+    retry_in = None if push.retry_in is None else float(push.retry_in)  # tenacity's is a subclass
+    return [kind, push.state, push.reason, retry_in, push.attempt]
+
+
+def _is_whole(push: Event) -> bool:
+    """Whether its raw bytes are the payload, and not the frame that it is in."""
+    from ..values import Unread
+
+    payload = push._payload
+    return not (isinstance(payload, Unread) and payload.read is not None)
+
+
+def load_push(made: list[Any]) -> Push | Trouble:
+    """The reverse. Raises Forged for a kind that this version does not know."""
+    kind, *rest = made
+    if kind == "e":
+        name, body, seq, versions = rest
+        return Event(name, bytes(body), seq, versions)
+    if kind == "s":
+        return Snapshot(load_hello(rest[0]))
+    if kind == "g":
+        return SeqGap(*rest)
+    if kind == "d":
+        return Dropped(*rest)
+    if kind == "c":
+        return StateChange(*rest)
+    if kind == "x":
+        return Trouble(*rest)
+    raise Forged(f"an unknown kind of push: {kind!r}")
+
+
+def dump_hello(hello: Hello) -> bytes:
+    return _json(hello.raw)
+
+
+def load_hello(body: bytes) -> Hello:
+    return Hello(msgspec.json.decode(body))

@@ -1,0 +1,168 @@
+"""The owner: contends for the lease, and while it has it, speaks to the gateway for all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+
+from ..config import Config
+from ..transport.dial import Dial
+from ..transport.dial import dial as direct_dial
+from .keys import Keys
+from .lease import LEASE_S, POLL_S, RENEWALS, Contender, Lease, sleepless
+from .messages import Seal
+from .store import RedisDown, Store, available
+from .term import Term
+from .threads import Flag, FleetThread
+
+log = logging.getLogger("gwsync.fleet")
+_DOWN_S = 0.2  # between tries while Redis is away
+_TOLD_S = 1.0  # how often it tells of itself
+
+
+class Owner:
+    """One candidate. ``meeting``: the fleet's Config; ``gateway``: that of its gateway.
+
+    ``start()`` returns at once, ``stop()`` gives the lease back. ``told``: called with a word
+    (``waiting``, ``owner``, ``over``) whenever that changes, on a thread of its own.
+    """
+
+    def __init__(
+        self,
+        meeting: Config,
+        gateway: Config,
+        *,
+        lease_s: float = LEASE_S,
+        dial: Dial = direct_dial,
+        told: Callable[[str], None] = lambda word: None,
+    ) -> None:
+        available()
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.lease: Lease | None = None
+        self.term: Term | None = None
+        self._meeting, self._gateway = meeting, gateway
+        self._keys = Keys(meeting.fleet or "")
+        self._seal = Seal(meeting.fleet_secret or "", meeting.fleet or "")
+        self._lease_s = lease_s
+        self._dial = dial
+        self._told = told
+        self._stop = Flag()
+        self._told_at = 0.0
+        self._thread: FleetThread | None = None
+
+    def _store(self, timeout: float = 5.0) -> Store:
+        return Store(self._meeting.url, self._meeting.redis_password, timeout)
+
+    def start(self) -> Owner:
+        self._thread = FleetThread(self._run, self._stop.raise_)
+        return self
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End the link, then release the lease: the next owner takes over at once."""
+        self._stop.raise_()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def join(self, timeout: float) -> bool:
+        """Whether it ended within ``timeout`` seconds."""
+        return self._thread is None or self._thread.join(timeout)
+
+    # -- its thread ----------------------------------------------------------------------------
+    def _run(self) -> None:
+        store = self._store(max(self._lease_s / RENEWALS, 0.1))
+        try:
+            while not self._stop.is_up():
+                self._told("waiting")
+                contender = Contender(store, self._keys, self.name, self._lease_s)
+                lease = self._contend(contender)
+                if lease is not None:
+                    self._own(contender, lease, store)
+        finally:
+            store.close()
+
+    def _contend(self, contender: Contender) -> Lease | None:
+        down = False
+        while not self._stop.is_up():
+            try:
+                lease = contender.acquire()
+            except RedisDown as error:
+                if not down:
+                    log.warning("%s; waiting for it", error)
+                down = True
+                self._stop.wait(_DOWN_S)
+                continue
+            down = False
+            if lease is not None:
+                return lease
+            self._stop.wait(POLL_S)
+        return None
+
+    def _own(self, contender: Contender, lease: Lease, store: Store) -> None:
+        self.lease = lease
+        term: Term | None = None
+        try:
+            while not self._stop.is_up():
+                if term is None and sleepless() >= lease.send_from:
+                    log.info("owner of the fleet, fence %d", lease.fence)
+                    term = self.term = Term(
+                        self._gateway, self._dial, self._store, self._keys, self._seal, lease
+                    )
+                    self._told("owner")
+                pause = lease.ttl_s / RENEWALS
+                if term is None:
+                    pause = min(pause, max(lease.send_from - sleepless(), 0.001))
+                self._stop.wait(pause)
+                if not self._renewed(contender, lease):
+                    log.warning("the fleet's lease is over; the link is given up")
+                    self._told("over")
+                    return
+                self._tell(store, lease, term)
+        finally:
+            # The guard has shut the link already if the lease is over; here it ends for good.
+            if term is not None:
+                term.end()
+            self.term = self.lease = None
+            if not lease.over:
+                try:
+                    contender.release(lease)
+                except RedisDown:
+                    pass  # it ends by itself
+
+    def _renewed(self, contender: Contender, lease: Lease) -> bool:
+        try:
+            return contender.renew(lease)
+        except RedisDown:
+            # As long as its time is not over nobody else has it; then nobody knows.
+            lease.over = lease.over or sleepless() >= lease.deadline
+            return not lease.over
+
+    def _tell(self, store: Store, lease: Lease, term: Term | None) -> None:
+        now = time.monotonic()
+        if term is None or now - self._told_at < _TOLD_S:
+            return
+        self._told_at = now
+        status = term.connection.status()
+        told = {
+            "name": self.name,
+            "fence": lease.fence,
+            "state": status.state,
+            "in_flight": term.in_flight,
+            "performed": term.performed,
+            "refused": term.refused,
+            "published": term.publisher.published,
+            "backlog": term.publisher.waiting,
+            "sockets_opened": status.sockets_opened,
+            "since": status.since or 0.0,
+        }
+        try:
+            with store.told():
+                pipeline = store.client.pipeline(transaction=True)
+                pipeline.hset(self._keys.owner, mapping=told)
+                pipeline.expire(self._keys.owner, 10)
+                pipeline.execute()
+        except RedisDown:
+            pass  # told again in a moment

@@ -1,0 +1,209 @@
+"""What the owner writes to Redis: pushes, replies, and that calls are done with.
+
+One thread, in order, in as few round trips as possible. Pushes are written by a script that
+looks at the lease first, so a former owner's never come between its successor's.
+"""
+
+from __future__ import annotations
+
+import logging
+from _queue import Empty, SimpleQueue
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..values import Dropped, Push
+from .keys import GROUP, Keys
+from .messages import Batch, Entry, Reply, Seal, Trouble, View, dump_push, pack
+from .store import RedisDown, Store
+from .threads import Flag, FleetThread
+
+log = logging.getLogger("gwsync.fleet")
+MAX_ENTRIES = 4096  # of the stream of pushes; what is older is Dropped for who has not read it
+BATCH_PUSHES, BATCH_BYTES = 500, 64 * 1024  # in one entry
+BACKLOG = 100_000  # pushes that wait for Redis; more are lost, and Dropped for everybody
+REPLY_TTL_S = 60
+_RETRY_S = 0.1
+
+_PUBLISH = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local id = ''
+for at = 6, #ARGV, 5 do
+    id = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'd', ARGV[at], 's', ARGV[at + 1],
+        'g', ARGV[at + 2], 'i', ARGV[at + 3], 'n', ARGV[at + 4])
+end
+redis.call('HSET', KEYS[2], 'next', ARGV[3])
+if ARGV[4] ~= '' then
+    if id == '' then
+        local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
+        id = last[1] and last[1][1] or '0-0'
+    end
+    redis.call('HSET', KEYS[4], 'd', ARGV[4], 's', ARGV[5], 'id', id)
+end
+return 1
+"""
+
+
+@dataclass
+class _Work:
+    """What one round trip takes along."""
+
+    pushes: list[Push | Trouble] = field(default_factory=list)
+    view: View | None = None
+    replies: list[tuple[str, bytes]] = field(default_factory=list)
+    done: list[bytes] = field(default_factory=list)  # entries of calls
+
+
+class Publisher:
+    """Of one term of ownership; anything may be given to it from any thread."""
+
+    def __init__(
+        self, store: Store, keys: Keys, seal: Seal, lease: str, fence: int, first: int
+    ) -> None:
+        self._store, self._keys, self._seal = store, keys, seal
+        self._lease, self._fence = lease, fence
+        self._next = first
+        self._queue: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._stop = Flag()
+        self._flag = False
+        self.waiting = 0  # pushes that were given and not taken; a guess among threads
+        self.published = self.lost = 0
+        self.thread = FleetThread(self._run, self.stop)
+
+    def push(self, pushes: Sequence[Push | Trouble], view: View | None = None) -> None:
+        """``view``: how things stand after them; its number is filled in."""
+        self.waiting += len(pushes)
+        self._queue.put(("push", (pushes, view)))
+
+    def reply(self, worker: str, reply: Reply, done: Sequence[bytes] = ()) -> bytes:
+        body = pack(reply)
+        self.resend(worker, body, done)
+        return body
+
+    def resend(self, worker: str, body: bytes, done: Sequence[bytes] = ()) -> None:
+        self._queue.put(("reply", (worker, body, list(done))))
+
+    def done(self, ids: Sequence[bytes]) -> None:
+        self._queue.put(("done", list(ids)))
+
+    def stop(self) -> None:
+        """What was given so far is still written, if Redis is there."""
+        self._queue.put(("stop", None))
+        self._stop.raise_()
+
+    # -- its thread -------------------------------------------------------------------------
+    def _run(self) -> None:
+        try:
+            while True:
+                work, last = self._gather()
+                while not self._write(work):
+                    if self._stop.wait(_RETRY_S):
+                        return
+                if last:
+                    return
+        finally:
+            self._store.close()
+
+    def _gather(self) -> tuple[_Work, bool]:
+        work = _Work()
+        kind, what = self._queue.get()
+        while True:
+            if kind == "stop":
+                return work, True
+            self._take(work, kind, what)
+            if len(work.pushes) >= BATCH_PUSHES or len(work.replies) >= BATCH_PUSHES:
+                return work, False
+            try:
+                kind, what = self._queue.get_nowait()
+            except Empty:
+                return work, False
+
+    def _take(self, work: _Work, kind: str, what: Any) -> None:
+        if kind == "push":
+            pushes, view = what
+            self.waiting -= len(pushes)
+            if self.waiting > BACKLOG:  # numbered all the same: who reads sees the gap
+                self._next += len(pushes)
+                self.lost += len(pushes)
+            else:
+                work.pushes += pushes
+            if view is not None:
+                work.view = view
+        elif kind == "reply":
+            worker, body, done = what
+            work.replies.append((worker, body))
+            work.done += done
+        else:
+            work.done += what
+
+    def _write(self, work: _Work) -> bool:
+        """False: try again, it is not certain that it was written; numbers make it harmless."""
+        keys = self._keys
+        try:
+            with self._store.told():
+                pipeline = self._store.client.pipeline(transaction=True)
+                if work.pushes or work.view is not None:
+                    self._add_pushes(pipeline, work)
+                for worker, body in work.replies:
+                    place = keys.replies(worker)
+                    for entry in self._seal.entries(place, body):
+                        pipeline.xadd(place, entry)
+                    pipeline.expire(place, REPLY_TTL_S)
+                if work.done:
+                    pipeline.xack(keys.calls, GROUP, *work.done)
+                    pipeline.xdel(keys.calls, *work.done)
+                if len(pipeline):
+                    _complain(pipeline.execute(raise_on_error=False))
+        except RedisDown as error:
+            if not self._flag:
+                log.warning("%s; the fleet's owner waits for it", error)
+            self._flag = True
+            return False
+        self._flag = False
+        self._next += len(work.pushes)
+        self.published += len(work.pushes)
+        return True
+
+    def _add_pushes(self, pipeline: Any, work: _Work) -> None:
+        keys = self._keys
+        entries: list[Entry] = []
+        number = self._next
+        for dumped in _cut(work.pushes):
+            body = pack(Batch(self._fence, number, dumped))
+            entries += self._seal.entries(keys.pushes, body)
+            number += len(dumped)
+        view = sig = b""
+        if work.view is not None:
+            work.view.next = number
+            view = pack(work.view)
+            sig = self._seal.sign(keys.snapshot, view)
+        flat = [entry[name] for entry in entries for name in (b"d", b"s", b"g", b"i", b"n")]
+        names = [keys.lease, keys.fence, keys.pushes, keys.snapshot]
+        pipeline.eval(_PUBLISH, 4, *names, self._lease, MAX_ENTRIES, number, view, sig, *flat)
+
+
+def _complain(results: Sequence[Any]) -> None:
+    """Of what Redis refused for good; the rest was done."""
+    for result in results:
+        if isinstance(result, Exception) and "NOGROUP" not in str(result):
+            log.error("Redis refused what the fleet's owner wrote: %s", result)
+
+
+def _cut(pushes: Sequence[Push | Trouble]) -> list[list[Any]]:
+    """Batches that are not too large."""
+    batches: list[list[Any]] = []
+    size = 0
+    for push in pushes:
+        try:
+            dumped = dump_push(push)
+            pack(Batch(0, 0, [dumped]))
+        except Exception:  # a payload that is no JSON: whoever would look at it learns of it
+            log.exception("a push of the gateway cannot be passed on")
+            dumped = dump_push(Dropped(1))
+        weight = 64 + sum(len(part) for part in dumped if isinstance(part, (str, bytes)))
+        if not batches or size + weight > BATCH_BYTES or len(batches[-1]) >= BATCH_PUSHES:
+            batches.append([])
+            size = 0
+        batches[-1].append(dumped)
+        size += weight
+    return batches

@@ -1,0 +1,279 @@
+"""A worker: what a Supervisor is to a connection of its own, over the fleet's owner.
+
+Callers, subscriptions, errors and outcomes are those of any Connection; only what is below
+them differs. On the hub thread, but for what Supervisor says is for any thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import gevent
+from gevent.event import Event as GeventEvent
+
+from .. import limits
+from ..config import Config
+from ..errors import DialError, GatewayError
+from ..runtime.hub import HubThread
+from ..session.policy import is_starting
+from ..session.queues import Queue
+from ..session.routes import Subscriptions
+from ..session.supervisor import Supervisor
+from ..transport.dial import Dial
+from ..transport.link import Link
+from ..values import Dropped, Hello, Push, Snapshot, StateChange
+from .channel import Channel, Found
+from .failures import load_error
+from .line import FleetCalls
+from .messages import Batch, Forged, Trouble, View, load_hello, load_push
+
+log = logging.getLogger("gwsync.fleet")
+_NO_OWNER = "the fleet has no owner"
+
+
+class FleetLife:
+    """As long as its channel; the greenlet ends when both of its threads have."""
+
+    def __init__(self, supervisor: FleetSupervisor) -> None:
+        self._over = GeventEvent()
+        self.channel = Channel(
+            supervisor.config,
+            supervisor.worker,
+            supervisor.hub.call_soon,
+            supervisor.found,
+            supervisor.redis_down,
+            supervisor.fleet_calls.unsent,
+            supervisor.fleet_calls.ask_again,
+        )
+        call_soon = supervisor.hub.call_soon
+        self.channel.when_over(lambda: call_soon(self._over.set))
+        self.greenlet = gevent.spawn(self._over.wait)
+
+    def hurry(self) -> None:
+        """It tries often."""
+
+    def stop(self) -> None:
+        self.channel.stop()
+
+
+class FleetSupervisor(Supervisor):
+    """A worker's. Its link is the channel, and it is up while the owner's is."""
+
+    def __init__(
+        self, config: Config, dial: Dial, hub: HubThread, subscriptions: Subscriptions
+    ) -> None:
+        super().__init__(config, dial, hub, subscriptions)
+        self.worker = secrets.token_hex(8)
+        self.fleet_calls = FleetCalls(self.worker)
+        self.calls = self.fleet_calls
+        self._next: int | None = None  # the number of the next push
+        self._fence = 0  # of the owner that was last heard
+
+    @property
+    def link(self) -> Link | None:
+        return self.calls.link if self.state == "connected" else None
+
+    # -- in place of a life of attempts ---------------------------------------------------
+    def _ensure_living(self, *, impatient: bool = False) -> None:
+        if self.state in ("parked", "closed") or not self._wanted() or self._life is not None:
+            return
+        self.state = "connecting"
+        self.attempts += 1
+        life = FleetLife(self)
+        self._life = cast(Any, life)
+        self.calls.link = cast(Any, life.channel)
+        self.fleet_calls.channel = life.channel
+        life.greenlet.link(lambda _: self._life_ended(cast(Any, life)))
+
+    def _stop_life(self) -> None:
+        if self._life is not None:
+            self._ending, self._life = self._life, None
+            self._ending.stop()
+            self.fleet_calls.gone()
+
+    def _add(self, queue: Queue, replay: bool) -> None:
+        if self.state == "closed":
+            return queue.end(None)
+        self.subscriptions.add(queue)
+        if self.state == "connected" and self.hello is not None:
+            if replay:
+                queue.offer([Snapshot(self.hello)])
+        elif self.state == "parked":
+            queue.end(self.last_error)
+        else:
+            self._ensure_living()
+
+    def _close(self, when_closed: Any) -> None:
+        self.fleet_calls.close()
+        super()._close(when_closed)
+
+    def _reconfigure(self, config: Config) -> None:
+        self._next, self._fence, self.hello = None, 0, None
+        super()._reconfigure(config)
+
+    # -- what the channel finds: hub thread -------------------------------------------------
+    def found(self, found: Found) -> None:
+        channel = self.fleet_calls.channel
+        if channel is None:
+            return
+        channel.frames_in += len(found.batches) + len(found.replies)
+        channel.bytes_in += found.bytes_in
+        self._deliver(found.batches)
+        for reply in found.replies:
+            self.fleet_calls.answered(reply)
+        if found.fence is not None and (found.fence or found.caught_up):
+            self._look_at_owner(found.fence)
+        if found.view is not None:
+            self._stand(found.view, found.caught_up)
+        channel.wants_view = self.state != "connected"
+        self.calls.pump()
+
+    def _stand(self, view: View, caught_up: bool) -> None:
+        """How things stand at the owner, for one who has not heard how they came to."""
+        if self._next is None:
+            self._next, self._fence = view.next, view.fence
+        if view.fence != self.fleet_calls.fence or self.state in ("connected", "closed"):
+            return  # that owner is gone, or nothing is new
+        if view.state != "connected" or view.hello is None:
+            self._fence = view.fence
+            if view.error is not None and self.state != "parked":
+                self._trouble(load_error(view.error), view.state)
+        elif caught_up:
+            if view.next > self._next:
+                self.subscriptions.deliver([Dropped(view.next - self._next)])
+                self._next = view.next
+            self._fence = view.fence
+            self._up(load_hello(view.hello))
+
+    def _look_at_owner(self, fence: int) -> None:
+        """Whether there is an owner, and whether it is the one that was heard last."""
+        calls = self.fleet_calls
+        changed = fence != calls.fence
+        calls.fence = fence
+        if not fence:
+            self._down(_NO_OWNER)
+        elif self.state == "waiting" and fence == self._fence and calls.owner_up and self.hello:
+            self._up(self.hello)  # it was Redis that had been away
+        if fence and changed:
+            calls.ask_again()
+
+    def redis_down(self, error: GatewayError, retry_in: float) -> None:
+        """``retry_in`` below 0: it is not tried again."""
+        if self._life is None:
+            return
+        self.fleet_calls.fence = 0
+        self.last_error = error
+        if retry_in < 0 or not isinstance(error, DialError):
+            self.parked(error)
+            return self._stop_life()
+        if not self._been_up:
+            self._fail_waiting(error)
+            if not self._wanted():
+                self.state = "idle"
+                return self._stop_life()
+        self._down(error.message, retry_in)
+
+    # -- states -----------------------------------------------------------------------------------
+    def _up(self, hello: Hello, rest: Sequence[Push] = ()) -> None:
+        self.reconnects += self._been_up
+        self._been_up = True
+        self.state, self.hello, self.last_error = "connected", hello, None
+        self.fleet_calls.owner_up = True
+        self.since = time.monotonic()
+        self.next_attempt_at = None
+        policy = hello.policy.get("maxPayload")
+        if type(policy) is int:
+            self.max_payload = max(policy, limits.MIN_MAX_PAYLOAD_BYTES)
+        change = StateChange("connected", attempt=self.attempts)
+        self.subscriptions.deliver([change, Snapshot(hello), *rest])
+        self._demands.satisfy(hello)
+        self.calls.pump()
+
+    def _down(self, reason: str, retry_in: float | None = None) -> None:
+        if self.state != "connected":
+            if self.state in ("connecting", "idle") and retry_in is not None:
+                self.state = "waiting"
+            return
+        self.state = "waiting"
+        log.warning("%s; waiting", reason)
+        change = StateChange("waiting", reason, retry_in=retry_in, attempt=self.attempts)
+        self.subscriptions.deliver([change])
+
+    def _trouble(self, error: GatewayError, state: str) -> None:
+        """The owner's link is down, and why."""
+        self.last_error = error
+        if state == "parked":
+            self.parked(error)
+        elif not self._been_up and not is_starting(error):
+            self._fail_waiting(error)
+
+    def _fail_waiting(self, error: GatewayError) -> None:
+        self.calls.fail(error)
+        now = time.monotonic()
+        self._demands.fail(error, spared=lambda demand: demand.retry_until > now)
+
+    # -- pushes ---------------------------------------------------------------------------
+    def _deliver(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            pushes = self._fresh(batch)
+            try:
+                self._play([load_push(one) for one in pushes], batch.fence)
+            except (Forged, ValueError, TypeError) as error:
+                log.warning("a batch of pushes is not understood: %s", error)
+                self.subscriptions.deliver([Dropped(len(pushes))])
+
+    def _fresh(self, batch: Batch) -> list[Any]:
+        """What of it was not heard yet; what was missed before it is announced."""
+        expected = self._next if self._next is not None else batch.first
+        if batch.fence != self._fence:
+            if batch.fence < self._fence:
+                return []  # a copy of an old one
+            # Redis forgot its numbers, or there were pushes of owners in between.
+            expected = expected if batch.first >= expected else batch.first
+        if batch.first > expected:
+            self.subscriptions.deliver([Dropped(batch.first - expected)])
+        skipped = max(expected - batch.first, 0)
+        self._next = max(batch.first + len(batch.pushes), expected)
+        return batch.pushes[skipped:]
+
+    def _play(self, pushes: Sequence[Push | Trouble], fence: int) -> None:
+        """Deliver; the owner's own states become this worker's."""
+        if fence != self._fence:
+            self._fence = fence
+            self._down("the fleet's owner changed")
+        ordinary: list[Push] = []
+        error: GatewayError | None = None
+        for push in pushes:
+            if isinstance(push, (StateChange, Snapshot, Trouble)):
+                if ordinary:
+                    self.subscriptions.deliver(ordinary)
+                    ordinary = []
+                if isinstance(push, Trouble):
+                    error = load_error(push.error)
+                elif isinstance(push, Snapshot):
+                    self._snapshot(push.hello)
+                else:
+                    self._change(push, error)
+                    error = None
+            elif self.state == "connected":
+                ordinary.append(push)
+        if ordinary:
+            self.subscriptions.deliver(ordinary)
+
+    def _change(self, push: StateChange, error: GatewayError | None) -> None:
+        if push.state == "connected":
+            return  # that comes with its Snapshot
+        self.fleet_calls.owner_up = False
+        self._down(push.reason, push.retry_in)
+        if error is not None:
+            self._trouble(error, push.state)
+
+    def _snapshot(self, hello: Hello) -> None:
+        if self.state == "connected":
+            self._down("the gateway's link was made anew")
+        if self.state != "closed":
+            self._up(hello)

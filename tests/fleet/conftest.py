@@ -1,0 +1,17 @@
+"""What the fleet's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .support import Fleet
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """A gateway and a redis-server, no owner yet."""
+    with Fleet(tmp_path) as made:
+        yield made

@@ -1,0 +1,138 @@
+"""A fleet on loopback: a redis-server of the test's own, owners and workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import redis
+
+import gwsync
+from conformance.tools import Program, eventually
+from gwsync.fleet.owner import Owner
+from gwsync.testing import LocalGateway
+
+SECRET = "a secret of sixteen or more"
+FAST = gwsync.ReconnectPolicy(first=0.05, spread=0.02, multiplier=0.05, max=0.1)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """Debian's, on a port of its own; what it keeps is in ``directory``."""
+
+    def __init__(self, directory: Path, *options: str, port: int | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.port = port or free_port()
+        self._directory = directory
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> RedisServer:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self._directory), "--save", "", *self._options]
+        with open(self._directory / "log", "ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        eventually(self._answers, "redis-server answers")
+        return self
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self.client() as client:
+            return bool(client.ping())
+        return False
+
+    def client(self) -> Any:
+        return redis.Redis(port=self.port, protocol=2)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+
+class Fleet:
+    """One test's: a gateway, a Redis, and whoever it starts; all ended at the end."""
+
+    def __init__(self, directory: Path, *redis_options: str) -> None:
+        self._opened = contextlib.ExitStack()
+        self._directory = directory
+        self.redis = RedisServer(directory / "redis", *redis_options)
+        self.gateway = LocalGateway()
+
+    def __enter__(self) -> Fleet:
+        self._opened.callback(self.redis.stop, signal.SIGKILL)
+        self.redis.start()
+        self._opened.enter_context(self.gateway)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._opened.close()
+
+    def meeting(self, **options: Any) -> gwsync.Config:
+        settings: dict[str, Any] = {
+            "url": self.redis.url,
+            "fleet": "test",
+            "fleet_secret": SECRET,
+            "reconnect": FAST,
+        }
+        return gwsync.Config(**{**settings, **options})
+
+    def target(self, **options: Any) -> gwsync.Config:
+        settings: dict[str, Any] = {
+            "url": self.gateway.url,
+            "token": self.gateway.token,
+            "state_dir": str(self._directory / "state"),
+            "reconnect": FAST,
+        }
+        return gwsync.Config(**{**settings, **options})
+
+    def owner(self, **options: Any) -> Owner:
+        owner = Owner(self.meeting(), self.target(**options)).start()
+        self._opened.callback(owner.stop)
+        return owner
+
+    def owner_process(self, name: str = "owner") -> Program:
+        """In a process of its own, through the command line; it says ``owner`` when it is."""
+        env = {
+            **os.environ,
+            "GWSYNC_FLEET_SECRET": SECRET,
+            "GWSYNC_STATE_DIR": str(self._directory / "state"),
+        }
+        command = [sys.executable, "-m", "gwsync", "owner", "--fleet", "test"]
+        command += ["--redis", self.redis.url, "--url", self.gateway.url]
+        command += ["--token", self.gateway.token]
+        return self._opened.enter_context(Program(command, env))
+
+    def worker(self, **options: Any) -> gwsync.Connection:
+        worker = gwsync.Connection(self.meeting(**options))
+        self._opened.callback(worker.close, timeout=1)
+        return worker
+
+    def script(self, source: str, *arguments: str) -> Program:
+        """A worker's program: ``connection`` is one to the fleet."""
+        head = (
+            "import sys, time, gwsync\n"
+            f"connection = gwsync.Connection(gwsync.Config({self.redis.url!r}, fleet='test', "
+            f"fleet_secret={SECRET!r}))\n"
+        )
+        command: Sequence[str] = [sys.executable, "-u", "-c", head + source, *arguments]
+        return self._opened.enter_context(Program(command, dict(os.environ)))

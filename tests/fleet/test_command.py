@@ -1,0 +1,74 @@
+"""``gwsync owner`` and ``gwsync fleet status``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from conformance.tools import eventually
+
+from .support import SECRET, Fleet
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gwsync", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ)
+    )
+
+
+def status(fleet: Fleet, *more: str) -> subprocess.CompletedProcess[str]:
+    return run("fleet", "status", "--fleet", "test", "--redis", fleet.redis.url, *more)
+
+
+def test_the_status_of_a_fleet(fleet: Fleet) -> None:
+    found = json.loads(status(fleet, "--json").stdout)
+    assert (found["owner"], found["workers"]) == (None, [])
+    owner = fleet.owner_process()
+    owner.expect("owner")
+    fleet.worker().hello()
+
+    def settled() -> bool:
+        found = json.loads(status(fleet, "--json").stdout)
+        return bool(found["workers"]) and found["owner"].get("state") == "connected"
+
+    eventually(settled, "the owner and the worker are seen")
+    found = json.loads(status(fleet, "--json").stdout)
+    assert found["workers"][0]["lag"] == 0
+    assert found["lease"]["ttl_ms"] == 1500
+    shown = status(fleet)
+    assert shown.returncode == 0
+    assert "fleet test: connected, owner " in shown.stdout
+    assert "1 workers" in shown.stdout
+    assert SECRET not in shown.stdout
+
+
+def test_a_fleet_needs_its_options() -> None:
+    for arguments in (
+        ("fleet", "status", "--fleet", "test"),
+        ("fleet", "status", "--redis", "redis://127.0.0.1:1/0"),
+        ("fleet", "status", "--fleet", "a b", "--redis", "redis://127.0.0.1:1/0"),
+        ("owner", "--fleet", "test", "--redis", "redis://127.0.0.1:1/0"),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "->" in done.stderr
+
+
+def test_no_redis_is_no_connection() -> None:
+    done = run("fleet", "status", "--fleet", "test", "--redis", "redis://:hidden@127.0.0.1:1/0")
+    assert done.returncode == 3
+    assert "Redis" in done.stderr
+    assert "hidden" not in done.stderr
+
+
+def test_an_owner_ends_with_its_signals(fleet: Fleet) -> None:
+    for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+        owner = fleet.owner_process()
+        owner.expect("owner")
+        owner.send(number)
+        assert owner._process.wait(30) == code
+        fleet.gateway.wait_connections(open=0)

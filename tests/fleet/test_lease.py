@@ -1,0 +1,183 @@
+"""Who may send: with a real Redis, and clocks of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance.tools import Threads
+from gwsync.fleet.keys import Keys
+from gwsync.fleet.lease import CAUTIOUS, TRUSTED, Contender, Lease
+from gwsync.fleet.store import RedisDown, Store
+
+from .support import RedisServer
+
+KEYS = Keys("test")
+TTL_S = 60.0  # Redis does not end it by itself; the tests say when
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    made = RedisServer(tmp_path)
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+class Side:
+    """One contender with a clock."""
+
+    def __init__(self, server: RedisServer, name: str) -> None:
+        self.clock = Clock()
+        self.store = Store(server.url)
+        self.contender = Contender(self.store, KEYS, name, TTL_S, self.clock)
+
+    def acquire(self) -> Lease | None:
+        return self.contender.acquire()
+
+    def holds(self, lease: Lease) -> bool:
+        return lease.holds(self.clock)
+
+
+def got(lease: Lease | None) -> Lease:
+    assert lease is not None
+    return lease
+
+
+def test_the_first_one_waits_for_one_whom_redis_forgot(server: RedisServer) -> None:
+    one = Side(server, "one")
+    lease = got(one.acquire())
+    assert not one.holds(lease)
+    lease.deadline += TTL_S  # as a renewal would
+    one.clock.now += TTL_S * CAUTIOUS
+    assert one.holds(lease)
+    one.store.close()
+
+
+def test_it_ends_by_its_own_clock_whatever_redis_says(server: RedisServer) -> None:
+    one = Side(server, "one")
+    lease = got(one.acquire())
+    lease.send_from = one.clock.now
+    one.clock.now += TTL_S * TRUSTED
+    assert not one.holds(lease)
+    assert not one.contender.renew(lease)
+    one.clock.now -= 10
+    assert not one.holds(lease)  # for good
+    one.store.close()
+
+
+def test_only_one_has_it_and_the_number_grows(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())
+    assert two.acquire() is None
+    assert one.contender.renew(first)
+    one.contender.release(first)
+    second = got(two.acquire())
+    assert second.fence > first.fence
+    assert two.holds(second)  # it was given back in peace: no wait
+    assert not one.contender.renew(first)
+    one.store.close()
+    two.store.close()
+
+
+def test_one_that_was_silent_is_waited_for_from_when_it_was_seen(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())
+    assert two.acquire() is None
+    two.clock.now += 5
+    assert one.contender.renew(first)
+    assert two.acquire() is None  # seen here
+    seen = two.clock.now
+    two.clock.now += TTL_S
+    with server.client() as client:
+        client.delete(KEYS.lease)  # as its end does
+    second = got(two.acquire())
+    assert second.send_from == pytest.approx(seen + TTL_S * CAUTIOUS)
+    assert two.holds(second)
+    one.store.close()
+    two.store.close()
+
+
+def test_a_redis_whose_clock_jumped_makes_no_second_sender(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())
+    first.send_from = one.clock.now
+    assert two.acquire() is None
+    with server.client() as client:
+        client.delete(KEYS.lease)  # long before its time
+    second = got(two.acquire())
+    assert one.holds(first)
+    assert not two.holds(second)
+    assert not one.contender.renew(first)
+    assert not one.holds(first)
+    one.store.close()
+    two.store.close()
+
+
+def test_what_redis_forgot_is_put_back(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())
+    server.restart()
+    with pytest.raises(RedisDown):
+        one.contender.renew(first)
+    assert one.contender.renew(first)
+    assert two.acquire() is None
+    one.contender.release(first)
+    assert got(two.acquire()).fence > first.fence
+    one.store.close()
+    two.store.close()
+
+
+def test_forgotten_and_taken_by_another_that_one_waits(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())
+    first.send_from = one.clock.now
+    assert two.acquire() is None
+    two.clock.now += 50
+    server.restart()
+    with pytest.raises(RedisDown):
+        two.acquire()
+    second = got(two.acquire())
+    # The first may have been renewed a moment before Redis forgot.
+    assert second.send_from >= two.clock.now + TTL_S * CAUTIOUS
+    assert second.fence > first.fence
+    one.store.drop()
+    assert not one.contender.renew(first)
+    one.store.close()
+    two.store.close()
+
+
+def test_two_contend_a_thousand_times(server: RedisServer) -> None:
+    sides = [Side(server, "one"), Side(server, "two")]
+    fences: list[int] = []
+    inside = [0]
+
+    def contend(index: int) -> None:
+        side = sides[index]
+        for _ in range(500):
+            lease = side.acquire()
+            while lease is None:
+                lease = side.acquire()
+            inside[0] += 1
+            assert inside[0] == 1
+            fences.append(lease.fence)
+            inside[0] -= 1
+            side.contender.release(lease)
+
+    done = Threads(2, contend).run()
+    assert done.errors == []
+    assert len(fences) == 1000
+    assert fences == sorted(set(fences))
+    for side in sides:
+        side.store.close()
