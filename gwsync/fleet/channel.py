@@ -6,6 +6,7 @@ calls or subscriptions.
 
 from __future__ import annotations
 
+import hmac
 import os
 import socket
 import time
@@ -16,7 +17,6 @@ from typing import Any
 
 from ..config import Config, ReconnectPolicy
 from ..errors import GatewayError
-from ..runtime.waiters import ThreadWaiter
 from .keys import GROUP, Keys
 from .lease import sleepless
 from .messages import (
@@ -31,7 +31,7 @@ from .messages import (
     unpack,
 )
 from .store import RedisDown, Store
-from .threads import Flag, FleetThread, log
+from .threads import Flag, FleetThread, Signal, log
 
 MAX_CALLS = 10_000  # in the stream, of all workers
 LOOK_S = 0.25  # how often it looks whether there is an owner
@@ -169,16 +169,16 @@ class Channel:
 
     def _hand_over(self, found: Found) -> None:
         """And wait until it was dealt with: memory is bounded by what is read at once."""
-        waiter = ThreadWaiter()
+        dealt = Signal()
 
         def deal() -> None:
             try:
                 self._found(found)
             finally:
-                waiter.notify()
+                dealt.notify()
 
         self._post(deal)
-        while not waiter.wait(1.0) and not self._stop.is_up():
+        while not dealt.wait(0.1) and not self._stop.is_up():
             pass
 
     def _begin(self) -> Found:
@@ -202,7 +202,7 @@ class Channel:
         body, sig = snapshot.get(b"d"), snapshot.get(b"s")
         if body is None or sig is None:
             return None
-        if self._seal.sign(self._keys.snapshot, body) != sig:
+        if not hmac.compare_digest(self._seal.sign(self._keys.snapshot, body), sig):
             log.warning("the fleet's snapshot is not signed with its secret")
             return None
         view: View = unpack(body, View)

@@ -15,17 +15,31 @@ from gevent._hub_local import get_hub_if_exists
 
 from ..runtime.hub import after_fork_in_child, at_exit
 from ..runtime.native import allocate_lock, start_new_thread
-from ..runtime.waiters import ThreadWaiter
 
 log = logging.getLogger("gwsync.fleet")
 EXIT_S = 2.0  # for all of them
+
+
+class Signal:
+    """One thread waits for it, also at exit: a ThreadWaiter would keep it there."""
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def notify(self) -> None:
+        with contextlib.suppress(RuntimeError):  # notified before
+            self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        return bool(self._lock.acquire(True, max(seconds, 0.0)))
 
 
 class Flag:
     """Raised once; one thread may wait for it."""
 
     def __init__(self) -> None:
-        self._waiter = ThreadWaiter()
+        self._signal = Signal()
         self._up = False
 
     def is_up(self) -> bool:
@@ -33,12 +47,12 @@ class Flag:
 
     def raise_(self) -> None:
         self._up = True
-        self._waiter.notify()
+        self._signal.notify()
 
     def wait(self, seconds: float) -> bool:
         """True when it is up."""
         if not self._up:
-            self._waiter.wait(seconds)
+            self._signal.wait(seconds)
         return self._up
 
 

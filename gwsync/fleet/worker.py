@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import gevent
@@ -40,10 +40,11 @@ class FleetLife:
 
     def __init__(self, supervisor: FleetSupervisor) -> None:
         self._over = GeventEvent()
+        self._supervisor = supervisor
         self.channel = Channel(
             supervisor.config,
             supervisor.worker,
-            supervisor.hub.call_soon,
+            self._post,
             supervisor.found,
             supervisor.redis_down,
             supervisor.fleet_calls.unsent,
@@ -52,6 +53,14 @@ class FleetLife:
         call_soon = supervisor.hub.call_soon
         self.channel.when_over(lambda: call_soon(self._over.set))
         self.greenlet = gevent.spawn(self._over.wait)
+
+    def _post(self, function: Callable[..., None], *args: Any) -> None:
+        self._supervisor.hub.call_soon(self._act, function, args)
+
+    def _act(self, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+        """What the channel found, unless the connection has another one by now."""
+        if self._supervisor._life is cast(Any, self):
+            function(*args)
 
     def hurry(self) -> None:
         """It tries often."""

@@ -112,6 +112,19 @@ def test_a_frozen_owner_writes_nothing_when_it_wakes(fleet: Fleet) -> None:
     first.expect("waiting")
 
 
+def test_every_write_looks_at_the_lease(fleet: Fleet) -> None:
+    owner = fleet.owner()
+    worker = fleet.worker()
+    old = worker.hello().conn_id
+    assert owner.lease is not None
+    owner.lease.deadline = 0.0  # as if it had been stopped for long; nothing has noticed yet
+    assert worker.request("health", timeout=30)["ok"] is True
+    said = [one.conn_id for one in fleet.gateway.ledger]
+    assert said
+    assert old not in said
+    assert worker.hello().conn_id != old
+
+
 def test_calls_through_a_freeze_run_once(fleet: Fleet) -> None:
     first, second = owners(fleet)
     worker = fleet.worker()
