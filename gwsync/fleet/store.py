@@ -96,9 +96,14 @@ class Store:
             options["username"] = user
         options["db"] = int(database or 0)
         limits = {"socket_timeout": self._timeout, "socket_connect_timeout": self._timeout}
-        return named.Sentinel(addresses, sentinel_kwargs=limits).master_for(
-            service or "mymaster", redis_class=redis.Redis, **options
-        )
+        # Asked anew for each connection: after a failover it is another one.
+        watching = named.Sentinel(addresses, sentinel_kwargs=limits)
+        try:
+            host, port = watching.discover_master(service or "mymaster")
+        finally:
+            for client in watching.sentinels:
+                client.close()
+        return redis.Redis(host=host, port=port, **options)
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
@@ -108,6 +113,8 @@ class Store:
             yield
         except RedisDown:
             raise
+        except ValueError as error:
+            raise ConfigError(f"the Redis url cannot be used: {_words(error)}") from None
         except (redis.RedisError, OSError) as error:
             self.drop()
             raise RedisDown(f"Redis at {self.shown}: {_words(error)}") from None
