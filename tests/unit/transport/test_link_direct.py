@@ -82,9 +82,14 @@ class Pair:
             writer.leave(call)
 
     def flush(self) -> None:
+        writer = self.writer
+        gevent.sleep(0.001)  # what callers asked for runs first
+        self.until(lambda: not (writer._left or writer._outgoing) and writer.flushed.is_set())
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Let the hub work until that is so."""
         with gevent.Timeout(30):
-            gevent.sleep(0.001)  # what callers asked for runs first
-            while self.writer._left or self.writer._outgoing or not self.writer.flushed.is_set():
+            while not condition():
                 gevent.sleep(0.001)
 
     def close(self) -> None:
@@ -167,7 +172,7 @@ def test_what_the_kernel_does_not_take_is_left_to_the_hub(pair: Pair) -> None:
     calls = [Call(str(n), b"") for n in range(400)]
     sent = [call for call in [filler, *calls] if pair.write(call, b"x" * 10_000)]
     assert sent[-1] is not calls[-1]  # the buffer was full at some point, and the turn with it
-    gevent.sleep(0.01)
+    pair.until(lambda: pair.writer._left is None)  # the hub has it
     assert not sent[-1].handed
     assert all(call.handed for call in sent[:-1])
     assert pair.link.stalled_s(time.monotonic()) > 0
