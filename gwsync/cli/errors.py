@@ -46,6 +46,8 @@ _IN_SHELL = (
     (r"\bpass token=\.\.\.", "give --token-file FILE"),
     (r"\bpass password=\.\.\.", "give --password-file FILE"),
     (r"\bor password=\.\.\.", "or --password-file FILE"),
+    (r"\ba watch hears\b", "gwsync approvals --watch shows"),
+    (r"\bresolve\(\) answers it by its whole id", "resolve takes its whole ID"),
     (r"\ballow_plaintext=True\b", "--allow-plaintext"),
     (r"\bpass ca_file=\.\.\.", "set GWSYNC_CA_FILE to a file"),
     (r"\bset address_family='any'", "give --address-family any"),
