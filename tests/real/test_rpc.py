@@ -83,6 +83,7 @@ def test_every_read_that_needs_no_params_answers(gateway: RealGateway, open_to: 
     assert {name for name in strict if not table().rows[name].get("open")} == set()
 
 
+@pytest.mark.wrong_params
 def test_the_scopes_are_those_that_the_gateway_wants(gateway: RealGateway, open_to: Open) -> None:
     """A connection without scopes is refused before params are looked at, so nothing is done."""
     connection = open_to(gateway, scopes=())
