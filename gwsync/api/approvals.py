@@ -51,7 +51,7 @@ class Approvals:
     """``gwsync.approvals``, or ``connection.approvals``.
 
     Needs ``scopes=(..., "operator.approvals")``, and to be asked ``caps=("approvals",)``.
-    A gateway before 2026.3 has no list of what waits: ``watch()`` hears what comes from then on.
+    A gateway before 2026.4 has no list of what waits: ``watch()`` hears what comes from then on.
     """
 
     def __init__(self, who: Who) -> None:
