@@ -87,7 +87,7 @@ class Run:
 
     @property
     def usage(self) -> Mapping[str, Any] | None:
-        """Tokens, as far as the gateway told yet."""
+        """Tokens, as far as the gateway told yet; None from releases that tell none (2026.5)."""
         return self._state.usage
 
     @property
