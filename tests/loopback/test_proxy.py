@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -493,8 +494,8 @@ def test_stalled_at_any_byte_it_ends_in_time_and_the_hub_goes_on(bench: Bench, s
     for keep in range(sum(len(answer) for _, answer in exchanges)):
         server = bench.server(stalled(exchanges, keep))
         url = f"{scheme}://{at}127.0.0.1:{server.port}"
-        limits = {"stage_timeouts": {"proxy": LIMIT_S}}
-        error = ends_in_time(lambda url=url: fails(bench, url, **limits), heard=keep)
+        limits = {"proxy": LIMIT_S}
+        error = ends_in_time(partial(fails, bench, url, stage_timeouts=limits), heard=keep)
         assert isinstance(error, gwsync.ProxyTimeout)
         assert isinstance(error, gwsync.DialTimeout)
         assert isinstance(error, TimeoutError)
