@@ -72,6 +72,27 @@ def test_only_an_inbox_that_says_so_keeps_the_hub_waiting() -> None:
     inbox.close()
 
 
+def test_jobs_that_beget_jobs_do_not_keep_the_loop() -> None:
+    inbox, rounds = Inbox(gevent.get_hub().loop, ref=False), [0]
+
+    def again() -> None:
+        rounds[0] += 1
+        if rounds[0] < 1_000_000 and not over:
+            inbox.call_soon(again)
+
+    over: list[bool] = []
+    inbox.call_soon(again)
+    with gevent.Timeout(30):
+        while rounds[0] < 3:
+            gevent.sleep(0.001)
+    over.append(True)
+    assert rounds[0] < 1_000_000
+    with gevent.Timeout(30):
+        while not inbox.idle:
+            gevent.sleep(0.001)
+    inbox.close()
+
+
 def test_a_loop_that_is_gone_takes_nothing() -> None:
     taken: list[bool] = []
 

@@ -94,6 +94,8 @@ class Pair:
 
     def close(self) -> None:
         self.link.abort()
+        self.until(lambda: self.sock.fileno() == -1)
+        self.inbox.close()
         self.far.close()
 
 
@@ -163,7 +165,7 @@ def test_frames_of_many_threads_never_interleave(room: int) -> None:
     assert Counter(data for opcode, data in far.frames if opcode == 1) == expected
     assert sum(opcode == 10 for opcode, _ in far.frames) == n
     assert pair.link.frames_out == expected.total()
-    pair.far.close()
+    pair.close()
 
 
 def test_what_the_kernel_does_not_take_is_left_to_the_hub(pair: Pair) -> None:
@@ -210,8 +212,7 @@ def test_a_caller_that_gave_up_before_a_byte_left_is_not_sent(pair: Pair) -> Non
     pair.writer._left = (b"\x81\x80abcd", 0, call)
     call.give_up()
     pair.writer.wake()
-    gevent.sleep(0.01)
-    assert pair.writer._left is None
+    pair.until(lambda: pair.writer._left is None)
     assert not call.handed
 
 
@@ -237,9 +238,8 @@ def test_the_hub_waits_for_a_caller_that_writes(pair: Pair) -> None:
     assert pair.writer.begin(call)
     assert pair.writer.caller_writes
     pair.link.send(b"hub")
-    gevent.sleep(0.02)
+    pair.until(lambda: pair.link.stalled_s(time.monotonic()) > 0)
     assert pair.link.bytes_out == 0
-    assert pair.link.stalled_s(time.monotonic()) > 0
     pair.writer.write(b"mine", call)
     pair.writer.leave(call)
     assert not pair.writer.caller_writes
@@ -260,9 +260,7 @@ def test_a_descriptor_is_not_closed_under_a_caller(pair: Pair) -> None:
     assert pair.far.recv(1) == b""  # and yet the other side knows
     pair.writer.write(b"late", call)  # meets a broken pipe
     pair.writer.leave(call)
-    with gevent.Timeout(5):
-        while pair.sock.fileno() != -1:
-            gevent.sleep(0.001)
+    pair.until(lambda: pair.sock.fileno() == -1)
     assert not pair.write(Call("b", b""), b"later")
 
 
@@ -290,21 +288,19 @@ def test_links_that_end_under_their_callers_never_write_elsewhere() -> None:
         pair.link.abort()
     over.set()
     assert sum(each.result() for each in callers) > 0
-    gevent.sleep(0.01)
+    for _, pair in present:
+        pair.close()
     for name, far in enumerate(fars):
         far.join(10)
         assert not far.is_alive()
         assert {data for _, data in far.frames} <= {b"link %d" % name}
-        present[name][1].far.close()
 
 
 def test_an_error_that_a_caller_meets_is_the_links(pair: Pair) -> None:
     pair.far.close()
     call = Call("a", b"")
     pair.write(call, b"into the void")
-    with gevent.Timeout(5):
-        while pair.writer.broke is None:
-            gevent.sleep(0.001)
+    pair.until(lambda: pair.writer.broke is not None)
     assert "the link broke: broken pipe" in str(pair.writer.broke)
 
 
@@ -384,7 +380,7 @@ def test_ctrl_c_at_any_step_leaves_whole_frames_and_a_free_turn() -> None:
         assert outcome in ("not_sent", "maybe")
         if outcome == "not_sent":
             assert texts == [b"next"], at
-        pair.far.close()
+        pair.close()
     assert at > 100
 
 
