@@ -82,9 +82,15 @@ class Pair:
             writer.leave(call)
 
     def flush(self) -> None:
+        """Until what callers asked for was run, and nothing is left to write."""
         writer = self.writer
-        gevent.sleep(0.001)  # what callers asked for runs first
-        self.until(lambda: not (writer._left or writer._outgoing) and writer.flushed.is_set())
+        self.until(
+            lambda: (
+                self.inbox.idle
+                and not (writer._left or writer._outgoing)
+                and writer.flushed.is_set()
+            )
+        )
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Let the hub work until that is so."""
