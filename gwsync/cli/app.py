@@ -22,6 +22,7 @@ from .methods import methods
 from .options import Target
 from .pair import pair
 from .record import record
+from .relay import relay
 from .sessions import sessions
 from .status import status
 from .watch import watch
@@ -81,6 +82,7 @@ def app(ctx: click.Context) -> None:
       gwsync sessions                   its sessions, --watch: as they change
       gwsync approvals                  what agents wait for you to allow
       gwsync logs --follow              its log, as it grows
+      gwsync relay --to URL             take a browser through the proxy
       gwsync pair                       have this machine let in
       gwsync methods sessions           what can be called, and with what
 
@@ -107,6 +109,7 @@ COMMANDS = (
     methods,
     pair,
     record,
+    relay,
     sessions,
     status,
     watch,
