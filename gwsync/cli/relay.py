@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     "--allow-missing-origin", is_flag=True, help="Let in WebSockets of programs, not browsers."
 )
 @click.option("--preserve-host", is_flag=True, help="The upstream hears the browser's Host.")
-@click.option("--no-forwarded", is_flag=True, help="The upstream hears no X-Forwarded headers.")
+@click.option("--forwarded", is_flag=True, help="Add X-Forwarded headers for the upstream.")
 @click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="Set upstream.")
 @click.option("--idle", type=click.FloatRange(min=1), metavar="SECONDS", help="Silence (3600).")
 @click.option("--tcp", is_flag=True, help="Plain TCP to --to HOST:PORT, as ssh -L does.")
@@ -115,7 +115,7 @@ def _relay(
             headers=dict(map(_header, given["headers"])),
             inject_token=inject,
             preserve_host=given["preserve_host"],
-            forwarded=not given["no_forwarded"],
+            forwarded=given["forwarded"],
             options=way,
         )
         for prefix, to in map(_target, targets)

@@ -88,13 +88,15 @@ class Exchange:
                 self._beside = gevent.spawn(self._send_and_watch, leg)
                 return leg, self._response(leg)
             except Gone as error:
-                if self._fault is not None:
-                    raise self._fault from None
+                if error is self._fault:
+                    raise
                 leg.stream.close()
                 if leg.fresh or fresh:
                     raise Unreachable(self._lost(str(error))) from None
                 fresh = True
             except BadHead as error:
+                if error is self._fault:
+                    raise
                 found = Failure(502, "BAD_RESPONSE", f"the upstream's answer: {error.why}")
                 raise Unreachable(found) from None
 

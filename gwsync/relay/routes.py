@@ -31,8 +31,9 @@ class Route:
     in the place of the client's own. ``inject_token`` is the gateway's: it is added on the
     way there, so that no browser has to know it. ``preserve_host``: the upstream hears the
     Host and Origin that the browser sent. ``forwarded``: it hears X-Forwarded-For and its
-    like. ``options`` are those of :class:`gwsync.Config` that say how to get there:
-    ``proxy``, ``ca_file``, ``address_family``, ``connect_timeout`` and so on.
+    like; not by default, since a gateway that was not told to trust the relay answers 403.
+    ``options`` are those of :class:`gwsync.Config` that say how to get there: ``proxy``,
+    ``ca_file``, ``address_family``, ``connect_timeout`` and so on.
     """
 
     to: str
@@ -41,7 +42,7 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)
     inject_token: str | None = field(default=None, repr=False)
     preserve_host: bool = False
-    forwarded: bool = True
+    forwarded: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
