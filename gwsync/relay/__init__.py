@@ -8,8 +8,9 @@ the bytes of both sides go through as they are.
 from __future__ import annotations
 
 from .forward import TcpForward
+from .mount import wsgi
 from .relay import Relay
 from .routes import Route
 from .status import RelayStatus
 
-__all__ = ["Relay", "RelayStatus", "Route", "TcpForward"]
+__all__ = ["Relay", "RelayStatus", "Route", "TcpForward", "wsgi"]

@@ -6,6 +6,7 @@ answer (502, 504 and why) and not a WebSocket that opens and dies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -42,6 +43,7 @@ class Exchange:
         self.route = route
         self.entry = entry
         self.answered = False
+        self.hand_over: Callable[[Response], object] | None = None  # who else says the 101
         self._legs = legs
         self._leg: Leg | None = None
         self._main: Any = gevent.getcurrent()
@@ -211,8 +213,11 @@ class Exchange:
         self._alone()
         entry = self.entry
         entry.status, entry.kind = 101, "websocket"
-        framing = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
-        self.client.write(headers.downwards(response, self.route, self.request, framing))
+        if self.hand_over is not None:
+            self.hand_over(response)
+        else:
+            framing = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+            self.client.write(headers.downwards(response, self.route, self.request, framing))
         tunnel = entry.live = Tunnel(self.client, leg.stream, walks=True)
         try:
             tunnel.run()
