@@ -145,4 +145,5 @@ RELAY_GONE_S = 60.0  # for a peer to acknowledge what it was sent
 RELAY_HEALTH_KEPT_S = 2.0  # an answer of /healthz, so that asking costs the proxy little
 RELAY_LOGIN_BYTES = 4096  # of the form with the token
 RELAY_IDLE_LEGS = 16  # to one upstream, kept for the next request
+RELAY_HELLO_BYTES = 4 * 1024 * 1024  # a gateway's answer to `connect`
 RELAY_LEG_KEPT_S = 4.0  # shorter than the 5 s after which node closes them

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="A file with the gateway's token: added on the way there, unknown to the browser.",
 )
+@click.option(
+    "--state-dir", envvar="GWSYNC_STATE_DIR", metavar="DIR", help="Its identity, to inject a token."
+)
 @click.option("--allow-host", multiple=True, metavar="NAME", help="It is known by this name too.")
 @click.option(
     "--allow-origin", multiple=True, metavar="ORIGIN", help="Pages of this origin may use it."
@@ -72,7 +75,11 @@ def relay(listen: str, targets: tuple[str, ...], tcp: bool, verbose: int, **give
       gwsync relay --tcp --listen 127.0.0.1:2222 --to box:22 --proxy socks5h://127.0.0.1:1055
     """
     where = _listen(listen)
-    way = {name: given[name] for name in ("proxy", "address_family", "ca_file") if given[name]}
+    way = {
+        name: given[name]
+        for name in ("proxy", "address_family", "ca_file", "state_dir")
+        if given[name]
+    }
     if given["allow_plaintext"]:
         way["allow_plaintext"] = True
     more = {"idle_timeout": given["idle"]} if given["idle"] else {}

@@ -15,6 +15,7 @@ from .. import limits
 from ..transport import trust
 from . import bodies, headers, heads
 from .heads import BadHead, Request, Response
+from .inject import Injection
 from .journal import Entry
 from .routes import Route
 from .stream import Gone, Stream
@@ -219,6 +220,8 @@ class Exchange:
             framing = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
             self.client.write(headers.downwards(response, self.route, self.request, framing))
         tunnel = entry.live = Tunnel(self.client, leg.stream, walks=True)
+        if self.route.inject_token is not None:
+            tunnel.injection = Injection(self.route.inject_token, self.route.device)
         try:
             tunnel.run()
         finally:

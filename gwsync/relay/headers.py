@@ -48,6 +48,8 @@ def upwards(request: Request, route: Route, client: str) -> bytes:
     own = {name.lower().encode() for name in route.headers}
     if route.inject_token is not None:
         own.add(b"authorization")
+        if request.upgrades:  # what is compressed cannot be written anew
+            own.add(b"sec-websocket-extensions")
     host = request.host if route.preserve_host else route.authority
     lines = [(b"Host", host)]
     for name, value in _end_to_end(request.headers, request.words(b"connection")):

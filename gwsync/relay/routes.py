@@ -15,6 +15,7 @@ from typing import Any
 from .. import endpoint
 from ..config import Config
 from ..errors import ConfigError
+from ..identity import DeviceIdentity, default_state_dir, load_identity
 from . import heads
 
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
@@ -54,6 +55,10 @@ class Route:
             if name.lower() in ("content-length", "transfer-encoding", "connection", "upgrade"):
                 raise ConfigError(f"the header {name} belongs to the relay", hint="leave it out")
         _ = self.config  # now, not when the first browser comes
+        if self.inject_token is not None:
+            if not self.inject_token.isascii() or not self.inject_token.isprintable():
+                raise ConfigError("inject_token holds what no token can")
+            _ = self.device
 
     @cached_property
     def config(self) -> Config:
@@ -67,6 +72,11 @@ class Route:
         if "?" in rest:
             raise ConfigError("a route's upstream has no query")
         return Config(url=f"{_SCHEMES[scheme.lower()]}://{rest}", **self.options)
+
+    @cached_property
+    def device(self) -> DeviceIdentity:
+        """The relay's own, in whose name a token is injected."""
+        return load_identity(self.config.state_dir or default_state_dir())
 
     @property
     def endpoint(self) -> endpoint.Endpoint:

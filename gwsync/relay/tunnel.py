@@ -16,6 +16,7 @@ from typing import Any
 import gevent
 
 from .. import limits
+from .inject import Injection
 from .stream import Gone, Stream
 from .walk import FrameWalk, close_frame
 
@@ -34,6 +35,7 @@ class Tunnel:
         self.far = far
         self.up = FrameWalk() if walks else None
         self.down = FrameWalk() if walks else None
+        self.injection: Injection | None = None
         self.ended = ""
         self.last = time.monotonic()
         self._half_close = half_close
@@ -90,9 +92,15 @@ class Tunnel:
     def _copy(self, source: Stream, sink: Stream, walk: FrameWalk | None, name: str) -> bool:
         """True when the source said that nothing comes any more."""
         downwards = source is self.far
+        rewriter: Any = None
+        if self.injection is not None:
+            rewriter = self.injection.down if downwards else self.injection.up
         try:
             while data := source.read(None):
                 self.last = time.monotonic()
+                if rewriter is not None:
+                    data = rewriter.feed(data)
+                    rewriter = None if rewriter.done else rewriter
                 if downwards:
                     self._down_busy = True
                 sink.write(data)

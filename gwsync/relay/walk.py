@@ -37,7 +37,7 @@ class FrameWalk:
             self._head = b""
         end = len(data)
         while at < end and self.code is None:
-            size = _frame(data, at, end)
+            size = frame_size(data, at, end)
             if size is None:
                 self._head = data[at:]
                 self._skip = 0
@@ -62,7 +62,7 @@ class FrameWalk:
         self.reason = payload[2:]
 
 
-def _frame(data: bytes, at: int, end: int) -> int | None:
+def frame_size(data: bytes, at: int, end: int) -> int | None:
     """How many bytes the frame at ``at`` has; None if its head is not whole."""
     if end - at < 2:
         return None

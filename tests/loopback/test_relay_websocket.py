@@ -7,6 +7,7 @@ import queue
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -300,3 +301,13 @@ def test_a_wrong_token_is_told_as_the_gateway_tells_it(bench: Bench) -> None:
 
 def test_the_idle_limit_is_long() -> None:
     assert limits.RELAY_IDLE_S >= 3600
+
+
+def test_the_gateways_token_is_added_on_the_way(bench: Bench, tmp_path: Path) -> None:
+    """The client has a wrong one; the gateway sees the right one, and the relay's device."""
+    options = {"inject_token": bench.gateway.token, "state_dir": str(tmp_path / "relay")}
+    port = bench.gateway._core.door.port
+    with relay_to(port, allow_missing_origin=True, **options) as relay:
+        connection = bench.connection(url=f"ws://127.0.0.1:{relay.port}", token="browsers-own")
+        assert connection.connect().scopes == ("operator.read", "operator.write")
+        assert connection.request("health")["ok"] is True

@@ -61,6 +61,21 @@ def test_openclaws_own_client(relay: Relay, gateway: RealGateway) -> None:
         assert client.end() == (0, "")
 
 
+def test_the_token_is_added_on_the_way(gateway: RealGateway, tmp_path: Path) -> None:
+    """OpenClaw's client does not know it, and is let in as the relay's device."""
+    target = f"http://localhost:{gateway.url.rpartition(':')[2]}"
+    options = {"inject_token": gateway.token, "state_dir": str(tmp_path)}
+    with Relay(target, allow_missing_origin=True, **options) as relay:
+        place = Place(url_of(relay), "not-the-token")
+        with OfficialClient(place) as client:  # type: ignore[arg-type]
+            auth = client.heard("hello")["auth"]
+            assert auth["scopes"] == ["operator.read", "operator.write"]
+            assert "deviceToken" not in auth
+            assert client.heard("health")["ok"] is True
+            client.interrupt()
+            assert client.end() == (0, "")
+
+
 def test_its_pages(relay: Relay) -> None:
     with urllib.request.urlopen(relay.url, timeout=30) as answer:
         assert answer.headers["Content-Type"].startswith("text/html")
