@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import limits
 from ..errors import ConfigError
-from ..runtime.hub import HubThread, at_exit
+from ..runtime.hub import HubThread, after_fork_in_child, at_exit
 from ..runtime.waiters import make_waiter
 from .gate import Gate
 from .health import probe_routes
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _running: set[OnHub] = set()
+_inherited: list[object] = []  # never freed: their hub must be neither run nor destroyed
 
 
 class OnHub:
@@ -220,4 +223,17 @@ def _stop_all() -> None:
         relay.stop(0.0)
 
 
+def _forked() -> None:
+    # The child has no such thread. Its copies of the sockets would keep the port and the
+    # connections alive that the parent closes: let go of the descriptors, touch nothing else.
+    for relay in tuple(_running):
+        _inherited.append((relay, relay._hub))
+        relay._hub, relay._stopped = None, True
+        for sock in relay._listener.sockets():
+            with contextlib.suppress(OSError):
+                os.close(sock.fileno())
+    _running.clear()
+
+
 at_exit(_stop_all)
+after_fork_in_child(_forked)

@@ -7,6 +7,7 @@ import errno
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gevent
@@ -38,6 +39,7 @@ class Listener:
         self.visits = Group()
         self._most = most
         self._socket: Any = None
+        self._open: set[Any] = set()
         self._acceptor: Any = None
 
     def open(self, serve: Callable[[Any, str], None], full: Callable[[Any], None]) -> None:
@@ -74,7 +76,16 @@ class Listener:
                 continue
             keep_alive(sock)
             client = f"[{address[0]}]" if ":" in address[0] else address[0]
-            self.visits.spawn(serve, sock, f"{client}:{address[1]}")
+            self._open.add(sock)
+            visit = self.visits.spawn(serve, sock, f"{client}:{address[1]}")
+            visit.rawlink(partial(self._over, sock))
+
+    def _over(self, sock: Any, visit: Any) -> None:
+        self._open.discard(sock)
+
+    def sockets(self) -> list[Any]:
+        """Its own, and those that it accepted."""
+        return [*([] if self._socket is None else [self._socket]), *self._open]
 
     def close(self) -> None:
         if self._acceptor is not None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,3 +108,26 @@ def test_a_command_that_cannot_be(options: list[str], words: str) -> None:
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize(
+    "leaves", ["", "relay.stop()", "os.fork() or sys.exit()", "os.fork() or relay.stop()"]
+)
+def test_a_script_ends_with_its_relay(leaves: str, bench: Bench) -> None:
+    """Whether it stops the relay or not, and so do its forked children."""
+    server = bench.server(answers(http("200 OK", "hello")))
+    source = f"""
+import os, sys, urllib.request
+from gwsync.relay import Relay
+relay = Relay("http://127.0.0.1:{server.port}").start()
+assert urllib.request.urlopen(relay.url).read() == b"hello"
+{leaves}
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", source],
+        capture_output=True,
+        timeout=30,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
