@@ -70,9 +70,9 @@ class TcpForward(OnHub):
         self._listener.close()
         for entry in tuple(self.journal.live.values()):
             if entry.live is not None:
-                entry.live.end("the relay, which stops")
+                gevent.spawn(entry.live.end, "the relay, which stops")
         self._listener.visits.join(timeout)
-        self._listener.visits.kill()
+        self._listener.visits.kill(timeout=limits.RELAY_CLOSE_S / 4)
         if self._sweeper is not None:
             self._sweeper.kill()
 

@@ -136,9 +136,9 @@ class Server:
             if visit.between and not visit.stream.buffer:
                 visit.stream.close()
             elif live is not None:
-                live.end("the relay, which stops")
+                gevent.spawn(live.end, "the relay, which stops")  # each may wait for its client
         self.listener.visits.join(timeout)
-        self.listener.visits.kill()
+        self.listener.visits.kill(timeout=limits.RELAY_CLOSE_S / 4)
         if self._sweeper is not None:
             self._sweeper.kill()
         self.legs.close()
@@ -160,7 +160,7 @@ class Server:
             now = time.monotonic()
             for entry in tuple(self.journal.live.values()):
                 if entry.live is not None and idle_since(entry.live, now, self._idle_timeout):
-                    entry.live.end("silence")
+                    gevent.spawn(entry.live.end, "silence")
 
     # -- what it tells ------------------------------------------------------------------------
     def healthy(self) -> tuple[bool, str]:

@@ -246,6 +246,18 @@ def test_stopping_says_1001(scene: Scene) -> None:
         stopper.join()
 
 
+def test_clients_that_do_not_read_do_not_keep_it_from_stopping(scene: Scene) -> None:
+    for _ in range(12):
+        client, upstream = scene.open()
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        upstream.settimeout(0.05)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                upstream.send(frame(2, b"x" * 65_000))
+    with elapsed_below(8, "the stop"):  # one after another would take more
+        scene.relay.stop(1.0)
+
+
 def test_stopping_lets_an_answer_end(bench: Bench) -> None:
     go, asked = threading.Event(), threading.Event()
 
