@@ -8,7 +8,7 @@ import gwsync
 def board(timeout: float = 5.0) -> str:
     """One line for the dashboard, whatever the gateway does."""
     try:
-        sessions = gwsync.request("sessions.list", {}, timeout=timeout)["sessions"]
+        sessions = gwsync.rpc.sessions.list(timeout=timeout)["sessions"]
     except gwsync.GatewayError as error:
         return f"gateway unavailable: {type(error).__name__}"
     return f"{len(sessions)} sessions"

@@ -7,6 +7,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter, deque
+from typing import Any
 
 import gwsync
 from gwsync.api.display import describe
@@ -27,7 +28,7 @@ for row in hello.presence:
 
 
 # %% A slow one need not block: in a notebook, `await` stands at the top level of a cell
-async def ask() -> list[dict]:
+async def ask() -> list[Any]:
     calls = [asyncio.to_thread(gwsync.request, method) for method in ("health", "status")]
     return await asyncio.gather(*calls)
 
@@ -54,7 +55,8 @@ while answer() is None and time.monotonic() < deadline:
 
 # %% What came meanwhile
 print(Counter(push.name for push in list(recent)))
-print(describe(answer()) if answer() else "no answer within a minute")
+end = answer()
+print(describe(end) if end else "no answer within a minute")
 
 # %% When the notebook is closed, this happens by itself
 gwsync.close()

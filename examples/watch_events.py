@@ -14,7 +14,7 @@ finished = threading.Event()
 
 
 @gwsync.on("chat")
-def show(push: gwsync.Event) -> None:
+def show(push: gwsync.Event | gwsync.Snapshot | gwsync.StateChange) -> None:
     if not isinstance(push, gwsync.Event):
         print("--", push.name)  # Snapshot, StateChange, ...: markers come to everyone
     elif push.payload.get("runId") == run_id:

@@ -13,6 +13,8 @@ import json
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 from urllib.request import urlopen
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -27,7 +29,7 @@ def remember(push: gwsync.Event) -> None:
     recent.append(describe(push))
 
 
-def application(environ, start_response):
+def application(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
     try:
         status, answer = route(environ["PATH_INFO"])
     except gwsync.GatewayError as error:  # one sentence, and what to do about it
@@ -36,7 +38,7 @@ def application(environ, start_response):
     return [json.dumps(answer).encode()]
 
 
-def route(path):
+def route(path: str) -> tuple[str, dict[str, Any]]:
     if path == "/health":
         return "200 OK", {"ok": gwsync.request("health", timeout=5)["ok"]}
     if path == "/events":
@@ -45,7 +47,7 @@ def route(path):
 
 
 class Quiet(WSGIRequestHandler):
-    def log_message(self, *args):
+    def log_message(self, *args: object) -> None:
         pass
 
 

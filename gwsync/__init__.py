@@ -87,8 +87,11 @@ if typing.TYPE_CHECKING:
     sessions: Sessions
 
 
+_LATER = ("Run", "RunDelta", "RunEvent", "RunResult")  # imported when first asked for
+
+
 def __getattr__(name: str) -> typing.Any:
-    if name in ("Run", "RunDelta", "RunEvent", "RunResult"):
+    if name in _LATER:
         from .api import runs
 
         return getattr(runs, name)
@@ -100,7 +103,7 @@ def __getattr__(name: str) -> typing.Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_facets.NAMES})
+    return sorted({*globals(), *_LATER, *_facets.NAMES})
 
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -30,6 +30,7 @@ class Unset:
 
 
 UNSET = Unset()
+DEFAULT_SCOPES = ("operator.read", "operator.write")  # the least that most need
 
 
 def checked_timeout(
@@ -125,7 +126,7 @@ class Config:
     password: str | None = field(default=None, repr=False)
     device_token: str | None = field(default=None, repr=False)
     role: str = "operator"
-    scopes: tuple[str, ...] = ("operator.read", "operator.write")
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
     caps: tuple[str, ...] = ()
     proxy: str | None = None
     no_proxy: tuple[str, ...] = ()

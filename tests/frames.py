@@ -1,7 +1,9 @@
-"""Every frame that reaches a LocalGateway in this suite, held against the gateway's schema.
+"""Every request frame of this suite, held against the gateway's schema: those that gwsync makes
+here, whoever gets them, and those that reach a LocalGateway here, whoever sent them.
 
-With the official schema where it is there (``tox -e real`` installs it through npm, and
-GWSYNC_PROTOCOL_SCHEMA may name it), otherwise with gwsync's own table that was made from it.
+With the official schema where it is there: GWSYNC_PROTOCOL_SCHEMA names it (.ci/run gets it
+through npm and has every suite use it), or ``python tests/real/install.py schema`` put it into
+the cache, as ``tox -e real`` does. Otherwise with gwsync's own table, which was made from it.
 A test that sends wrong params on purpose says so with ``@pytest.mark.wrong_params``.
 """
 
@@ -15,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from gwsync.api.rpc_table import table
+from gwsync.protocol import conversation
 from gwsync.testing.core import Core
 from gwsync.testing.reception import Reception
 
-SCHEMA = "node_modules/@openclaw/gateway-protocol/protocol.schema.json"
 MOST = 20  # complaints that one test shows
+REMEMBERED_BYTES = 1000  # params of no more are looked at once, however often they are sent
 
 
 class Frames:
@@ -28,6 +31,7 @@ class Frames:
     def __init__(self) -> None:
         self.wrong: list[str] = []
         self.checked = 0
+        self._right: set[tuple[str, bytes]] = set()
 
     def install(self) -> None:
         """Look at every frame before the gateway does."""
@@ -43,13 +47,33 @@ class Frames:
             self.look({"type": "req", "id": request_id, "method": "connect", "params": params})
             connect(reception, peer, request_id, params)
 
+        encode_request = conversation.encode_request
+
+        @functools.wraps(encode_request)
+        def seen_encode_request(
+            id: str, method: str, params: bytes, traceparent: str = ""
+        ) -> bytes:
+            encoded = encode_request(id, method, params, traceparent)
+            self._look_once(method, params, encoded)
+            return encoded
+
+        conversation.encode_request = seen_encode_request
         Core.request = seen_request  # type: ignore[method-assign]
         Reception.connect = seen_connect  # type: ignore[method-assign]
 
-    def look(self, frame: Any) -> None:
+    def _look_once(self, method: str, params: bytes, frame: bytes) -> None:
+        if (method, params) in self._right:
+            return
+        if not self.look(json.loads(frame)) and len(params) <= REMEMBERED_BYTES:
+            self._right.add((method, params))
+
+    def look(self, frame: Any) -> list[str]:
+        """Note what is wrong with it."""
         self.checked += 1
+        found = list(complaints(frame))
         if len(self.wrong) < MOST:
-            self.wrong += [text for text in complaints(frame) if text not in self.wrong]
+            self.wrong += [text for text in found if text not in self.wrong]
+        return found
 
     def taken(self) -> list[str]:
         """What was wrong since the last time."""
@@ -93,17 +117,18 @@ def _by_the_table(method: str, params: Any) -> Iterator[str]:
 
 
 def schema() -> dict[str, Any] | None:
-    """The official schema, if it was installed."""
-    from real.install import OFFICIAL_CLIENT_VERSION, cache_root
+    """The official schema, if it was installed; one that is named must be there."""
+    from real.install import schema_path
 
-    named = os.environ.get("GWSYNC_PROTOCOL_SCHEMA")
-    default = cache_root() / f"gateway-client-{OFFICIAL_CLIENT_VERSION}" / SCHEMA
-    return _loaded(Path(named) if named else default)
+    if named := os.environ.get("GWSYNC_PROTOCOL_SCHEMA"):
+        return _loaded(Path(named))
+    path = schema_path()
+    return _loaded(path) if path.exists() else None
 
 
 @functools.cache
-def _loaded(path: Path) -> dict[str, Any] | None:
-    loaded: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
+def _loaded(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return loaded
 
 

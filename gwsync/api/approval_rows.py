@@ -67,6 +67,9 @@ class ApprovalList(list[Approval]):
     def _repr_html_(self) -> str:
         return self._repr_mimebundle_()["text/html"]
 
+    def _repr_pretty_(self, printer: columns.Printer, cycle: bool) -> None:
+        printer.text(self._repr_mimebundle_()["text/plain"])
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         head = ("id", "state", "what", "host", "session", "warning")
         rows = [

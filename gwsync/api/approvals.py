@@ -7,6 +7,7 @@ capabilities name ``approvals``. Where there is none it denies at once.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ from .approval_rows import (
 )
 from .caller import Caller, Timeout, Who
 
-__all__ = ["Approval", "ApprovalList", "ApprovalWatch", "Approvals"]
+__all__ = ["Approval", "ApprovalList", "ApprovalWatch", "Approvals", "NotListed"]
 
 log = logging.getLogger("gwsync.session")
 SCOPES = ("operator.approvals", "operator.admin")
@@ -34,17 +35,33 @@ REMEMBERED = 10_000  # ids of approvals that were told, so that none is told twi
 Callback = Callable[[Approval], object]
 
 
+class NotListed(RequestError):
+    """The gateway is a release that cannot tell which approvals wait."""
+
+    def __init__(self, version: str, code: str) -> None:
+        super().__init__(
+            f"this gateway, {version}, has no list of what waits for approval",
+            method="exec.approval.list",
+            code=code,
+            hint="a watch hears what comes from now on, and resolve() answers it by its whole id",
+        )
+
+
 class Approvals:
     """``gwsync.approvals``, or ``connection.approvals``.
 
     Needs ``scopes=(..., "operator.approvals")``, and to be asked ``caps=("approvals",)``.
+    A gateway before 2026.4 has no list of what waits: ``watch()`` hears what comes from then on.
     """
 
     def __init__(self, who: Who) -> None:
         self._who = who
 
     def pending(self, *, timeout: Timeout = UNSET) -> ApprovalList:
-        """What waits for a decision now, the oldest first; a table in notebooks."""
+        """What waits for a decision now, the oldest first; a table in notebooks.
+
+        Raises NotListed where the gateway is too old to tell.
+        """
         return _pending(self._who(), timeout)
 
     def watch(
@@ -137,6 +154,8 @@ class ApprovalWatch:
             self._doubt = True
         elif isinstance(push, Event) and push.name != "tick":
             self._hear(push)
+        elif any(_over(one) for one in self._pending.values()):  # some releases do not tell
+            self._doubt = True
         if self._doubt:
             self._look()
 
@@ -161,6 +180,8 @@ class ApprovalWatch:
         self._doubt = False
         try:
             there = {one.id: one for one in _pending(self._caller, self._timeout)}
+        except NotListed:
+            there = {one.id: one for one in self.pending if not _over(one)}
         except GatewayError as error:
             self._doubt = True
             log.warning("pending approvals could not be listed: %s", error)
@@ -178,7 +199,7 @@ class ApprovalWatch:
             found = snapshot(answer)
         except GatewayError:  # a restart, or a release before 2026.7
             found = None
-        return found or replace(approval, status="gone")
+        return found or replace(approval, status="expired" if _over(approval) else "gone")
 
     def _ask(self, approval: Approval) -> None:
         if approval.id in self._told:
@@ -209,6 +230,10 @@ class ApprovalWatch:
 _WHAT = ("requested", "resolved")
 
 
+def _over(approval: Approval) -> bool:
+    return 0 < approval.expires_at < time.time()
+
+
 def _pending(caller: Caller, timeout: Timeout) -> ApprovalList:
     methods = caller.hello(timeout).methods
     found: list[Approval] = []
@@ -216,9 +241,11 @@ def _pending(caller: Caller, timeout: Timeout) -> ApprovalList:
         method = f"{family}.approval.list"
         try:
             rows = caller.request(method, {}, timeout=timeout)
-        except RequestError:
-            if method in methods or family == "exec":
+        except RequestError as error:
+            if method in methods or (family == "exec" and not methods):
                 raise
+            if family == "exec":
+                raise NotListed(caller.hello(timeout).server_version, error.code) from None
             continue  # a release that has no such approvals
         rows = rows if isinstance(rows, list) else []
         found += [one for one in (waiting(row, family) for row in rows) if one is not None]

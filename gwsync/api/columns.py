@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from .. import markup
 from .display import cells, fit, safe
 
 GAP = "  "
 LEAST = 6  # columns are not made narrower to let others be whole
+
+
+class Printer(Protocol):
+    """IPython's, which prefers it to a bundle's plain text where a value is a list."""
+
+    def text(self, obj: str) -> None: ...
 
 
 def lines(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:

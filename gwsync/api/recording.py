@@ -115,6 +115,7 @@ class Recorder:
     def dial(self, config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer) -> Link:
         """As the usual one; what goes over the link is recorded. For ``Connection(dial=...)``."""
         link = self._usual_dial(config, hub, deadline, tracer)
+        link.writer.direct = False  # what callers wrote by themselves would not be seen here
         self._masker.learn(config.token, config.password, config.device_token)
         self._write("info", self._masker.frame({"opened": str(config.endpoint)}))
         wrapped: object = _RecordedLink(link, self._frame)

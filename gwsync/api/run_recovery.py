@@ -99,7 +99,7 @@ def _said(
     mine = _mine(run_id, messages, started_ms, ended_ms)
     aborted = [one for one in mine if isinstance(one.get("openclawAbort"), Mapping)]
     texts: list[str] = []
-    error, stop_reason, usage, cut = "", "", None, False
+    error, stop_reason, tokens, cut = "", "", None, False
     for one in aborted or mine:
         text, reason = payloads.message_text(one), payloads.text(one.get("stopReason")) or ""
         if one.get("role") == "custom" or reason == "error":
@@ -107,12 +107,20 @@ def _said(
             continue
         cut = cut or text.endswith(_CUT)
         stop_reason = "" if reason in _OPEN else reason
-        usage = one["usage"] if isinstance(one.get("usage"), Mapping) else usage
+        spent = _tokens(one)
+        tokens = tokens if spent is None else (tokens or 0) + spent
         if text:
             texts.append(text)
     was_aborted = bool(aborted) or stop_reason == "aborted"
     whole = "\n\n".join(texts) if texts and not cut else None
+    usage = None if tokens is None else {"outputTokens": tokens}  # as a usage event has it
     return _Said(whole, stop_reason, error, was_aborted, usage, cut)
+
+
+def _tokens(message: Mapping[str, Any]) -> int | None:
+    usage = message.get("usage")
+    output = usage.get("output") if isinstance(usage, Mapping) else None
+    return output if type(output) is int else None
 
 
 def _mine(

@@ -87,7 +87,7 @@ class Run:
 
     @property
     def usage(self) -> Mapping[str, Any] | None:
-        """Tokens, as far as the gateway told yet."""
+        """Tokens, ``outputTokens``, as far as the gateway told; releases until 2026.5 tell none."""
         return self._state.usage
 
     @property

@@ -109,18 +109,23 @@ class Talk:
         before = self._connection.status().bytes_out
         call = self.start_call(self._method, params, waker.wake)
         total = len(call.params)
+        told = -1
         try:
             while not call.settled:
                 now = time.monotonic()
                 if end is not None and now >= end:
                     message = f"{self._method} was not answered in {limit:g} s"
                     raise RequestTimeout(message, method=self._method, outcome="maybe")
-                progress(min(self._connection.status().bytes_out - before, total), total)
+                sent = min(self._connection.status().bytes_out - before, total)
+                if sent != told:
+                    told = sent
+                    progress(sent, total)
                 waker.wait(now + limits.PROGRESS_EVERY_S)
         finally:
             if not call.settled:
                 self.abandon(call)
-        progress(total, total)
+        if told != total:
+            progress(total, total)
         return call.value()
 
     def _left(self) -> float | None:

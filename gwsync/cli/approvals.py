@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from ..api.approval_rows import DECISIONS, Approval
-from ..api.approvals import Approvals
-from ..errors import ConfigError
+from ..api.approvals import Approvals, NotListed
+from ..errors import ConfigError, RequestError
 from . import output
 from .options import Target, gateway_options
 from .table import age, lines
@@ -77,10 +77,18 @@ def _list(pending: list[Approval], as_json: bool) -> None:
 
 
 def _resolve(approvals: Approvals, id: str, decision: str, as_json: bool) -> None:
-    whole = [one.id for one in approvals.pending() if one.id.startswith(id)]
+    try:
+        whole = [one.id for one in approvals.pending() if one.id.startswith(id)]
+    except NotListed:  # then it is the whole id, or none that the gateway knows
+        whole = []
     if len(whole) > 1 and id not in whole:
         raise ConfigError(f"{id} is the beginning of {len(whole)} approvals", hint="write more")
-    result = approvals.resolve(whole[0] if len(whole) == 1 else id, decision)
+    try:
+        result = approvals.resolve(whole[0] if len(whole) == 1 else id, decision)
+    except RequestError as error:
+        if not whole and "approval" in error.message and not error.hint:
+            error.hint = "gwsync approvals lists those that wait; this one is over, or never was"
+        raise
     if as_json:
         output.line(output.json_text(_object(result)))
     elif result.decision == decision:
@@ -103,6 +111,10 @@ def _watch(approvals: Approvals, as_json: bool) -> None:
         place = f"{approval.host}: " if approval.host else ""
         output.line(output.shown(f"{output.clock()}  {sign} {approval.id}  {place}{words}"))
 
+    try:
+        approvals.pending()
+    except NotListed as error:
+        output.note(f"gwsync: note: {error.message}; what comes from now on is shown")
     approvals.watch(show, resolved=show)
     if output.on_terminal() and not as_json:
         output.note("gwsync: answer with gwsync approvals resolve ID allow-once; Ctrl-C ends this")

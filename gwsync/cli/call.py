@@ -18,8 +18,15 @@ from .options import Target, gateway_options
 @click.command(short_help="Call a gateway method and print its answer as JSON.")
 @click.argument("method", shell_complete=method_names)
 @click.argument("params", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE ... | JSON | -]")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="SCOPE",
+    help="Ask for this one too, such as operator.admin; may be repeated.",
+)
 @gateway_options
-def call(target: Target, method: str, params: tuple[str, ...]) -> None:
+def call(target: Target, method: str, params: tuple[str, ...], scopes: tuple[str, ...]) -> None:
     """Call METHOD of the gateway and print its answer as JSON.
 
     Parameters are KEY=VALUE, where VALUE is JSON if it reads as JSON and a string
@@ -31,9 +38,10 @@ def call(target: Target, method: str, params: tuple[str, ...]) -> None:
       gwsync call sessions.list limit=5
       gwsync call chat.history '{"sessionKey": "main", "limit": 3}'
       gwsync call status | jq .runtimeVersion
+      gwsync call --scope operator.pairing device.pair.list
     """
     fields = parse_params(params)
-    with target.connected() as (connection, _):
+    with target.connected(scopes=scopes) as (connection, _):
         output.value(connection.request(method, fields))
 
 

@@ -56,6 +56,8 @@ def chat(
       gwsync chat --json "hello" | jq -r .kind
     """
     options: dict[str, Any] = {"attachments": attach, "thinking": thinking}
+    if not session:
+        raise ConfigError("a session has a name", hint="leave --session out for main")
     text = _message(message)
     with target.connected() as (connection, _):
         if text is not None:

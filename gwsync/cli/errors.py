@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import click
 
 from .. import errors as lib
+from ..config import DEFAULT_SCOPES
 from ..values import Trace
 from .output import OutputError
 
@@ -45,14 +46,14 @@ _IN_SHELL = (
     (r"\bpass token=\.\.\.", "give --token-file FILE"),
     (r"\bpass password=\.\.\.", "give --password-file FILE"),
     (r"\bor password=\.\.\.", "or --password-file FILE"),
-    (r"\bask for it: scopes=\(\.\.\., '([\w.]+)'\)", r"ask for it: GWSYNC_SCOPES=%s,\1"),
+    (r"\ba watch hears\b", "gwsync approvals --watch shows"),
+    (r"\bresolve\(\) answers it by its whole id", "resolve takes its whole ID"),
     (r"\ballow_plaintext=True\b", "--allow-plaintext"),
     (r"\bpass ca_file=\.\.\.", "set GWSYNC_CA_FILE to a file"),
     (r"\bset address_family='any'", "give --address-family any"),
     (r"\bset tls_fingerprint\b", "set GWSYNC_TLS_FINGERPRINT"),
     (r"\bstate_dir\b", "GWSYNC_STATE_DIR"),
 )
-_SCOPES = "operator.read,operator.write"
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,21 @@ def _hint(error: lib.GatewayError, explicit_url: bool) -> str:
 def in_shell(hint: str, explicit_url: bool = False) -> str:
     """A hint of the library in the words of the command line."""
     for python, shell in _IN_SHELL:
-        hint = re.sub(python, shell.replace("%s", _SCOPES), hint)
+        hint = re.sub(python, shell, hint)
+    hint = re.sub(r"\bask for it: scopes=\(\.\.\., '([\w.]+)'\)", _with_scope, hint)
     if explicit_url and os.environ.get("GWSYNC_URL"):
         # Config.discover: a credential that stands beside a URL is for that URL alone.
         hint = re.sub(
             r" or set (GWSYNC_\w+)", r" (\1 is kept for GWSYNC_URL, and not sent to --url)", hint
         )
     return hint
+
+
+def _with_scope(found: re.Match[str]) -> str:
+    """Beside those that are asked for now, also where the environment says which."""
+    given = os.environ.get("GWSYNC_SCOPES") or ",".join(DEFAULT_SCOPES)
+    asked = [one.strip() for one in given.split(",") if one.strip()]
+    return f"ask for it: GWSYNC_SCOPES={','.join(dict.fromkeys((*asked, found[1])))}"
 
 
 def trace_of(error: BaseException) -> Trace | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 
 import click
 
+from ..config import DEFAULT_SCOPES
 from ..connection import Connection
 from ..errors import ConnectionLost, DialError, HandshakeError, PairingRequired, RequestTimeout
 from ..values import Hello
@@ -152,9 +154,16 @@ def _explanation(pairing: PairingRequired) -> list[str]:
     ]
     if pairing.request_id:
         text += [
-            "or, from a machine that is paired with operator.pairing:",
+            "or, from a machine whose own pairing has operator.pairing:",
             "",
-            f"    gwsync call device.pair.approve requestId={pairing.request_id}",
+            f"    gwsync call{_options(asked)} device.pair.approve"
+            f" requestId={shlex.quote(pairing.request_id)}",
             "",
         ]
     return [output.plain(line) for line in text]  # whole: commands are copied from here
+
+
+def _options(asked: list[str]) -> str:
+    """Who approves must have each scope itself, and ask for it; some are asked for anyway."""
+    more = [one for one in ("operator.pairing", *asked) if one not in DEFAULT_SCOPES]
+    return "".join(f" --scope {shlex.quote(one)}" for one in dict.fromkeys(more))

@@ -33,7 +33,7 @@ from .handshake import Handshake
 from .liveness import Liveness, Verdict
 from .methods import SUBSCRIPTION_METHODS, takes_traceparent
 from .pending import Call, Pending
-from .refusals import handshake_error, is_busy, printable, request_error, seconds
+from .refusals import handshake_error, is_busy, request_error, seconds
 from .sequence import Order, Sequence
 from .snapshot import PARTS, SnapshotKeeper
 from .step import Step
@@ -66,7 +66,6 @@ class Conversation:
     ) -> None:
         self.state = State.CHALLENGE
         self.restart_expected_s: float | None = None
-        self.shutdown_reason: str | None = None
         self.counters = dict.fromkeys(IGNORED, 0)
         self._handshake = handshake
         self._ping_interval_s, self._ping_timeout_s = ping_interval_s, ping_timeout_s
@@ -304,7 +303,6 @@ class Conversation:
         except ProtocolError:
             payload = None
         notice = payload if isinstance(payload, dict) else {}
-        self.shutdown_reason = printable(notice.get("reason") or "shutdown")
         self.restart_expected_s = seconds(notice.get("restartExpectedMs"))
 
     def _answer(self, response: Response, now: float, step: Step) -> None:

@@ -49,11 +49,15 @@ class Inbox:
 
     def _run(self) -> None:
         jobs = self._jobs
-        for _ in range(len(jobs)):  # one that is added meanwhile: when the loop had its turn
-            function, args = jobs[0]
-            try:
-                function(*args)
-            except Exception:
-                log.exception("internal error on the hub thread")
-            finally:
-                jobs.popleft()  # not before: see `idle`
+        try:
+            for _ in range(len(jobs)):  # one that is added meanwhile: when the loop had its turn
+                function, args = jobs[0]
+                try:
+                    function(*args)
+                except Exception:
+                    log.exception("internal error on the hub thread")
+                finally:
+                    jobs.popleft()  # not before: see `idle`
+        finally:
+            if jobs:  # a Ctrl-C in the user's own hub ends this round, not what is left of it
+                self._async.send()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import re
 from urllib.parse import urlsplit
 
@@ -21,6 +22,12 @@ _HINTS = {
     429: "too many attempts: wait before the next",
     503: "the gateway is starting or stopping; trying again helps",
 }
+_OTHER_CREDENTIALS = "it wants other credentials"
+# The gateway's own words for a proxy before it that adds X-Forwarded-For or the like (2026.9).
+_UNTRUSTED_PROXY = "trustedProxies"
+_TRUST_IT = (
+    "a proxy is before the gateway: its owner has to name that one in gateway.trustedProxies"
+)
 _NOT_OURS = "is this the gateway's port?"
 _REDIRECTED = "redirects are never followed: give the address that it leads to as url"
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5]\d{2})(?!\d)")
@@ -77,7 +84,8 @@ def refused(status: int, head: bytes, body: bytes, secrets: tuple[str, ...] = ()
     text = _leads_to(head) if redirect else _said(body, secrets)
     message = f"the server answered HTTP {status}" + (f": {text}" if text else "")
     if status in (401, 403):
-        return AuthError(message, code=f"HTTP_{status}", hint="it wants other credentials")
+        hint = _TRUST_IT if _UNTRUSTED_PROXY in text else _OTHER_CREDENTIALS
+        return AuthError(message, code=f"HTTP_{status}", hint=hint)
     found = _RETRY_AFTER.search(head)
     low, high = limits.HTTP_RETRY_MIN_S, limits.HTTP_RETRY_MAX_S
     return UpgradeError(
@@ -90,10 +98,19 @@ def refused(status: int, head: bytes, body: bytes, secrets: tuple[str, ...] = ()
 
 
 def _said(body: bytes, secrets: tuple[str, ...]) -> str:
-    text = body[: limits.ERROR_BODY_BYTES].decode("utf-8", "replace")
+    text = _in_json(body) or body[: limits.ERROR_BODY_BYTES].decode("utf-8", "replace")
     for secret in secrets:
         text = text.replace(secret, "***") if secret else text
     return " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())[:200]
+
+
+def _in_json(body: bytes) -> str:
+    """What a gateway says in ``{"error": {"message": ...}}``; empty if it is said otherwise."""
+    try:
+        found = json.loads(body)["error"]["message"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def _leads_to(head: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import gwsync
-from gwsync.api.approvals import Approval
+from gwsync.api.approvals import Approval, NotListed
 
 from .fixtures import Open
 from .target import Target, only_if
@@ -121,6 +121,27 @@ def test_a_watch_on_a_new_link_tells_nothing_twice(open_connection: Open, gatewa
         assert person.approvals.resolve(again.id).decision == "allow-once"
         assert again.decision() == "allow-once"
     assert len(seen.of(lost)) == len(seen.of(again)) == 1
+
+
+def test_what_comes_is_told_and_answered_also_where_nothing_is_listed(
+    open_connection: Open, gateway: Target
+) -> None:
+    agent = open_connection(scopes=SCOPES)
+    person = open_connection(scopes=SCOPES, caps=("approvals",))
+    person.connect(timeout=30)
+    seen, ended = Seen(), Seen()
+    with person.approvals.watch(seen.append, resolved=ended.append) as watch:
+        asked = Asked(agent)
+        eventually(lambda: seen.of(asked), "it is told", WAIT_S)
+        if gateway.facts.lists_approvals:
+            assert asked.id in [one.id for one in person.approvals.pending()]
+        else:
+            with pytest.raises(NotListed, match="has no list"):
+                person.approvals.pending()
+        assert person.approvals.resolve(asked.id, "deny").status == "denied"
+        assert asked.decision() == "deny"
+        eventually(lambda: bool(ended.of(asked)), "its end is told", WAIT_S)
+        assert asked.id not in [one.id for one in watch.pending]
 
 
 def test_a_watch_needs_the_scope_and_the_capability(open_connection: Open) -> None:

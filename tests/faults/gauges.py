@@ -61,7 +61,7 @@ class Gauges:
             "fds": len(os.listdir("/proc/self/fd")),
             "threads": len(os.listdir("/proc/self/task")),
             "greenlets": sum(
-                isinstance(item, greenlet) and not item.dead for item in gc.get_objects()
+                issubclass(type(item), greenlet) and not item.dead for item in gc.get_objects()
             ),
         }
 

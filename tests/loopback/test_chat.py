@@ -362,7 +362,7 @@ def test_files_go_along(connection: gwsync.Connection, bench: Bench, tmp_path: P
     assert run.text() == "seen"
     sent, total = told[-1]
     assert sent == total > 0
-    assert [one for one, _ in told] == sorted(one for one, _ in told)
+    assert [one for one, _ in told] == sorted({one for one, _ in told}), "each step is told once"
     calls = [call for call in bench.gateway.ledger if call.method == "chat.send"]
     note, picture = calls[-1].params["attachments"]
     assert note == {

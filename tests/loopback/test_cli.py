@@ -108,6 +108,10 @@ def test_every_error_has_its_exit_code(error: Exception, code: int) -> None:
         ("pass ca_file=... with it", "set GWSYNC_CA_FILE to a file with it"),
         ("or set address_family='any'", "or give --address-family any"),
         ("set tls_fingerprint to the new", "set GWSYNC_TLS_FINGERPRINT to the new"),
+        (
+            "a watch hears what comes from now on, and resolve() answers it by its whole id",
+            "gwsync approvals --watch shows what comes from now on, and resolve takes its whole ID",
+        ),
         ("make state_dir writable", "make GWSYNC_STATE_DIR writable"),
     ],
 )

@@ -15,6 +15,7 @@ from gwsync.testing import LocalGateway
 from loopback.cli_support import Running, run, run_on_terminal
 
 SCOPES = ("operator.read", "operator.approvals")
+APPROVE = "device.pair.approve requestId="
 
 
 @pytest.fixture
@@ -108,6 +109,7 @@ def test_an_unknown_one(env: dict[str, str]) -> None:
     done = run("approvals", "resolve", "nope", "deny", env=env)
     assert done.returncode == 1
     assert "not found" in done.stderr
+    assert "gwsync approvals lists those that wait" in done.stderr
 
 
 def test_watch_is_asked_and_sees_the_end(
@@ -160,7 +162,8 @@ def test_pair_shows_the_command_and_waits(tmp_path: Path) -> None:
         with Running(["pair"], env) as running:
             command = running.line("openclaw devices approve").strip()
             request = command.split()[-1]
-            assert running.line("gwsync call device.pair.approve").strip().endswith(request)
+            other = running.line("gwsync call").strip()
+            assert other == f"gwsync call --scope operator.pairing {APPROVE}{request}"
             gateway.approve(request)
             running.line("Approved.")
             assert "operator.read" in running.line("gives:")
@@ -189,6 +192,7 @@ def test_pair_asks_for_more_scopes(tmp_path: Path) -> None:
         with Running(["pair", "--scope", "operator.approvals"], env) as running:
             assert "operator.approvals" in running.line("asks for")
             gateway.approve(running.line("openclaw devices approve").split()[-1])
+            assert "--scope operator.pairing --scope operator.approvals" in running.line("call")
             assert "operator.approvals" in running.line("gives:")
 
 

@@ -247,6 +247,16 @@ def test_an_unpaired_device_exits_4_with_the_command_that_approves_it(tmp_path: 
         assert_says(run("call", "health", env=env), 4, "openclaw devices approve ")
 
 
+def test_a_scope_that_is_missing_is_asked_for(env: dict[str, str]) -> None:
+    refused = run("call", "exec.approval.list", env=env)
+    assert_says(refused, 1, "missing scope: operator.approvals")
+    done = run("call", "--scope", "operator.approvals", "exec.approval.list", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    own = {**env, "GWSYNC_SCOPES": "operator.talk"}
+    refused = run("call", "exec.approval.list", env=own)
+    assert_says(refused, 1, "GWSYNC_SCOPES=operator.talk,operator.approvals")
+
+
 def test_an_unknown_method_exits_1_and_the_hint_names_a_near_one(env: dict[str, str]) -> None:
     done = run("call", "healht", env=env)
     assert_says(done, 1, "healht: ", "did you mean health", "GWSYNC_SCOPES=operator.read,")

@@ -41,6 +41,12 @@ def test_the_message_may_come_through_a_pipe(env: dict[str, str]) -> None:
     assert "no message" in done.stderr
 
 
+def test_a_session_without_a_name_is_refused_before_anything_is_typed(env: dict[str, str]) -> None:
+    done = run("chat", "--session", "", env={**env, "GWSYNC_URL": "ws://127.0.0.1:1"})
+    assert done.returncode == 2
+    assert "a session has a name" in done.stderr
+
+
 def test_events_for_programs(env: dict[str, str]) -> None:
     done = run("chat", "--json", "--session", "work", "words=3 delay=1", env=env)
     rows = [json.loads(line) for line in done.stdout.splitlines()]

@@ -31,7 +31,7 @@ def fleet(bench: Bench) -> list[gwsync.Connection]:
 
 def greenlets() -> list[str]:
     """What is under way, but for the gateway's side."""
-    found = [one for one in gc.get_objects() if isinstance(one, gevent.Greenlet)]
+    found = [one for one in gc.get_objects() if issubclass(type(one), gevent.Greenlet)]
     runs = [one._run for one in found if one and one.started]  # type: ignore[attr-defined]
     return [run.__qualname__ for run in runs if not run.__module__.startswith("gwsync.testing")]
 

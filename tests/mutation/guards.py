@@ -27,6 +27,8 @@ PENDING = UNIT + "protocol/test_pending.py"
 LIVENESS = UNIT + "protocol/test_liveness.py"
 PROMISES = LOOPBACK + "test_promises.py"
 DIAL = LOOPBACK + "test_dial.py"
+PROXY = LOOPBACK + "test_proxy.py"
+DIRECT = UNIT + "transport/test_link_direct.py"
 ALIVE = LOOPBACK + "test_liveness.py"
 
 DIALLING = (
@@ -320,4 +322,136 @@ LIVING = (
     ),
 )
 
-GUARDS = DIALLING + READING + CALLING + LIVING
+PROXYING = (
+    Guard(
+        "all steps of a proxy have one deadline",
+        "transport/talk.py",
+        "remaining = self.deadline.remaining()\n        if not remaining:",
+        "remaining = 5.0\n        if not remaining:",
+        (PROXY + "::test_stalled_at_any_byte_it_ends_in_time_and_the_hub_goes_on",),
+    ),
+    Guard(
+        "CONNECT reads to the end of the head and no further",
+        "transport/http_connect.py",
+        'head += talk.some(1 if head.endswith((b"\\n", b"\\n\\r")) else 2)',
+        "head += talk.some(64)",
+        (PROXY + "::test_bytes_after_the_head_are_the_targets",),
+    ),
+    Guard(
+        "byte budget of a proxy's head",
+        "transport/http_connect.py",
+        "if len(head) > limits.PROXY_HEAD_BYTES:",
+        "if False:",
+        (PROXY + "::test_an_answer_and_its_finding",),
+    ),
+    Guard(
+        "credentials that a proxy repeats are masked",
+        "transport/talk.py",
+        'data = data.replace(secret, b"***")',
+        "pass",
+        (PROXY + "::test_a_proxy_that_repeats_the_credentials",),
+    ),
+    Guard(
+        "credentials of SOCKS5 are not logged",
+        "transport/socks5.py",
+        'return Say(data, b"\\x01***")',
+        "return Say(data)",
+        (PROXY + "::test_the_bytes_are_in_the_log_and_the_credentials_are_not",),
+    ),
+    Guard(
+        "credentials that are not wanted are not sent",
+        "transport/socks5.py",
+        "    if method == _PASSWORD:\n        yield",
+        "    if user is not None:\n        yield",
+        (UNIT + "transport/test_socks5.py::test_credentials_that_are_not_wanted_are_not_sent",),
+    ),
+    Guard(
+        "the environment's proxy is not for loopback",
+        "proxy_env.py",
+        "if endpoint.is_loopback:",
+        "if False:",
+        (UNIT + "test_proxy_env.py",),
+    ),
+    Guard(
+        "a local lookup of a private name is warned of",
+        "transport/proxy.py",
+        "if local and not target.is_loopback:",
+        "if False:",
+        (PROXY + "::test_local_lookup_of_a_private_name_is_warned_of",),
+    ),
+)
+
+SPEED = (
+    Guard(
+        "a caller does not write past what waits",
+        "transport/writer.py",
+        "and not (self._outgoing or self._left or self._pings)",
+        "and True",
+        (DIRECT,),
+    ),
+    Guard(
+        "a caller does not write on a link that ends",
+        "transport/writer.py",
+        "and not (self._ended or self._withdrawn or self.took_leave)",
+        "and True",
+        (DIRECT,),
+    ),
+    Guard(
+        "what the kernel did not take of a caller's frame is sent",
+        "transport/writer.py",
+        "if size < len(frame):",
+        "if False:",
+        (DIRECT + "::test_what_the_kernel_does_not_take_is_left_to_the_hub",),
+    ),
+    Guard(
+        "the hub writes nothing while a caller does",
+        "transport/writer.py",
+        'if self._turn.setdefault("writes", self) is not self:',
+        "if False:",
+        (DIRECT + "::test_the_hub_waits_for_a_caller_that_writes",),
+    ),
+    Guard(
+        "a descriptor is not closed under a caller",
+        "transport/writer.py",
+        'if self._turn.setdefault("writes", self) is self:\n            self._sock.close()',
+        "if True:\n            self._sock.close()",
+        (DIRECT + "::test_a_descriptor_is_not_closed_under_a_caller",),
+    ),
+    Guard(
+        "a hub is woken for each job",
+        "runtime/inbox.py",
+        "            self._async.send()\n        except ValueError:",
+        "            pass\n        except ValueError:",
+        (UNIT + "runtime/test_inbox.py", UNIT + "runtime/test_hub.py"),
+    ),
+    Guard(
+        "a Ctrl-C in one job leaves the others to be run",
+        "runtime/inbox.py",
+        "            if jobs:",
+        "            if False:",
+        (UNIT + "runtime/test_inbox.py::test_a_ctrl_c_in_one_job_leaves_the_others_to_be_run",),
+    ),
+    Guard(
+        "a flood of jobs lets the loop have its turn",
+        "runtime/inbox.py",
+        "for _ in range(len(jobs)):",
+        "while jobs:",
+        (UNIT + "runtime/test_inbox.py::test_jobs_that_beget_jobs_do_not_keep_the_loop",),
+    ),
+    Guard(
+        "events of other names are not queued",
+        "session/routes.py",
+        "wanted = self._by_name if marked else present & self._by_name.keys()",
+        "wanted = self._by_name",
+        (UNIT + "session/test_routes.py",),
+    ),
+    Guard(
+        "an unreadable payload is counted",
+        "protocol/conversation.py",
+        'self.counters["unreadable"] += 1',
+        "pass",
+        (UNIT + "protocol/test_whole.py",),
+    ),
+)
+
+GUARDS = DIALLING + PROXYING + READING + CALLING + SPEED + LIVING

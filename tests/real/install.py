@@ -25,6 +25,7 @@ RELEASES = ("2026.9.6", "2026.5.28", "2026.2.26")  # what the tests run on, newe
 DEFAULT_VERSION = os.environ.get("GWSYNC_REAL_GATEWAY_VERSION", RELEASES[0])
 OFFICIAL_CLIENT = "@openclaw/gateway-client"
 OFFICIAL_CLIENT_VERSION = "2026.9.1"
+OFFICIAL_SCHEMA = "@openclaw/gateway-protocol"  # of the same version
 NPM_TIMEOUT_S = 300.0
 NPM_TRIES = 3  # a registry hiccup must not fail a whole run
 NPM_FLAGS = ("--no-audit", "--no-fund", "--loglevel=error")
@@ -83,6 +84,24 @@ def ensure(version: str = DEFAULT_VERSION) -> Installed:
 def ensure_official_client(version: str = OFFICIAL_CLIENT_VERSION) -> Path:
     """Install OpenClaw's own JavaScript client; a directory from which Node can import it."""
     return ensure_package(OFFICIAL_CLIENT, version)
+
+
+def schema_path(version: str = OFFICIAL_CLIENT_VERSION) -> Path:
+    """Where :func:`ensure_schema` puts the official schema of what a gateway takes."""
+    directory = cache_root() / f"gateway-protocol-{version}"
+    return directory / "node_modules" / OFFICIAL_SCHEMA / "protocol.schema.json"
+
+
+def ensure_schema(version: str = OFFICIAL_CLIENT_VERSION) -> Path:
+    """Get that schema, and no gateway: it is there in seconds."""
+    root, path = cache_root(), schema_path(version)
+    root.mkdir(parents=True, exist_ok=True)
+    with _lock(root / "install.lock"):
+        if not path.exists():
+            with _staging(root / f"gateway-protocol-{version}") as work:
+                _write_package(work, "schema-for-tests")
+                _npm(work, f"{OFFICIAL_SCHEMA}@{version}")
+    return path
 
 
 def ensure_package(name: str, version: str) -> Path:
@@ -220,7 +239,11 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["schema"]:
+        print(ensure_schema())
+        sys.exit()
     for wanted in sys.argv[1:] or RELEASES:
         for place in ensure(wanted):
             print(place)
     print(ensure_official_client())
+    print(ensure_schema())

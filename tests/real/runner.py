@@ -100,6 +100,7 @@ class RealGateway:
         self.token = token or secrets.token_hex(16)
         self.auth = auth
         self.llm = StubLLM() if llm_stub else None
+        self._behind_proxy = False
         self.pid: int | None = None
         self._dir: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -233,6 +234,32 @@ class RealGateway:
             time.sleep(0.05)
         self.wait_ready()
 
+    def go_behind_proxy(self) -> None:
+        """Believe a proxy on this machine in whom it speaks for; the gateway soon reads that.
+
+        Releases before 2026.8 take such clients for far ones without being told.
+        """
+        self._behind_proxy = release(self.version) >= (2026, 8)
+        self._write_config()
+
+    def openclaw(self, *arguments: str) -> str:
+        """What its own command line says, run as its owner would; raises if it fails."""
+        installed = ensure(self.version)
+        done = subprocess.run(
+            [installed.node, installed.openclaw, *arguments],
+            env=self._environment(installed),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=READY_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise GatewayFailed(f"openclaw {arguments} gave {done.returncode}\n{done.stdout}")
+        return done.stdout
+
     def join_test_client(self) -> BareClient:
         """A second client, of the kind whose coming and going emits ``presence`` events."""
         return BareClient(self.url, self.token if self.auth != "none" else None)
@@ -344,6 +371,8 @@ class RealGateway:
             "bind": "loopback",
             "auth": {"mode": self.auth, **secret.get(self.auth, {})},
         }
+        if self._behind_proxy:
+            gateway["trustedProxies"] = ["127.0.0.1"]
         defaults: dict[str, Any] = {
             "workspace": str(self.directory / "workspace"),
             "skipBootstrap": True,

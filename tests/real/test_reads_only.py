@@ -129,7 +129,8 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]
 def with_something_in_it(ask: Callable[..., Any]) -> dict[str, dict[str, Any]]:
     """A conversation and a job are made; the params by which methods are asked for them."""
     run = ask("chat.send", {"sessionKey": "main", "message": "echo:hello"})["runId"]
-    assert ask("agent.wait", {"runId": run, "timeoutMs": 20_000})["status"] == "ok"
+    done = ask("agent.wait", {"runId": run, "timeoutMs": 100_000}, timeout=110)
+    assert done["status"] == "ok", done
     job = {
         **{"name": "never", "enabled": False, "sessionTarget": "main"},
         "schedule": {"kind": "every", "everyMs": 86_400_000},

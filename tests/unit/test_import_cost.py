@@ -56,12 +56,11 @@ LATER = (
     "json5",
     "websockets",
     "certifi",
+    "prometheus_client",
+    "opentelemetry",
+    "IPython",
     "gwsync.testing",
     "gwsync.cli",
-    "gwsync.api.http",
-    "gwsync.api.rpc",
-    "gwsync.api.runs",
-    "gwsync.api.sessions",
     "gwsync.markup",
     "gwsync.waterfall",
 )
@@ -70,6 +69,11 @@ LATER = (
 def test_what_is_only_needed_later_is_not_imported() -> None:
     source = f"import sys, gwsync; print([name for name in {LATER!r} if name in sys.modules])"
     assert script(source) == "[]"
+
+
+def test_of_what_is_beyond_requests_and_pushes_only_the_doors_are_imported() -> None:
+    source = "import sys, gwsync; print(*sorted(x for x in sys.modules if x[:11] == 'gwsync.api.'))"
+    assert script(source) == "gwsync.api.converse gwsync.api.facets"
 
 
 def test_nothing_is_patched() -> None:

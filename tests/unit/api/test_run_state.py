@@ -219,7 +219,7 @@ def test_a_restarting_gateway_refuses_in_many_ways(payload: dict[str, Any]) -> N
 USER = {"role": "user", "content": "hello"}
 NEWEST = [
     {**USER, "idempotencyKey": "run-1:user"},
-    message("one", __openclaw={"runId": RUN}, stopReason="toolUse"),
+    message("one", __openclaw={"runId": RUN}, stopReason="toolUse", usage={"output": 3}),
     {"role": "tool", "content": "x"},
     message("two", __openclaw={"runId": RUN}, stopReason="stop", usage={"output": 2}),
 ]
@@ -253,6 +253,12 @@ def test_the_text_of_a_run_that_ended_is_in_the_history(
     verdict = judged(OK, {"messages": messages})
     assert (verdict.state, verdict.text) == ("ended", text)
     assert verdict.payload["state"] == "final"
+
+
+def test_what_a_run_used_is_told_the_same_way_by_its_history() -> None:
+    """A message of a history names its numbers otherwise than a usage event, and has its own."""
+    assert judged(OK, {"messages": NEWEST}).payload["usage"] == {"outputTokens": 5}
+    assert "usage" not in judged(OK, {"messages": MIDDLE}).payload
 
 
 def test_after_a_restart_the_history_alone_tells() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +51,15 @@ def test_sessions() -> None:
     ]
     assert listed._repr_html_() == shown["text/html"]
     assert rows(listed[0]._repr_html_())[1] == ["main", "done", "m", "7", ""]
+
+
+def test_ipython_at_a_terminal_shows_the_table_too() -> None:
+    """It would print a list's values, and not the plain text of the bundle."""
+    for listed in (SessionList([SessionRow("agent:main:main")]), ApprovalList([Approval("a")])):
+        told: list[str] = []
+        printer: Any = SimpleNamespace(text=told.append)
+        listed._repr_pretty_(printer, False)
+        assert told == [listed._repr_mimebundle_()["text/plain"]]
 
 
 def test_no_sessions() -> None:

@@ -116,9 +116,12 @@ def opened(**changes: Any) -> Conversation:
     return talk
 
 
+PARAMS = {"agent": b'{"message":"hello","idempotencyKey":"k"}'}  # of methods that want some
+
+
 def call(talk: Conversation, method: str = "health", *, final: bool = False) -> Call:
     """A call that was sent."""
-    sent = Call(method, b"{}", final=final)
+    sent = Call(method, PARAMS.get(method, b"{}"), final=final)
     sent.claim()
     talk.call(sent, START)
     return sent

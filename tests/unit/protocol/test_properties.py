@@ -252,7 +252,9 @@ class _Ledger:
         self.unclaimed: set[Call] = set()  # in the writer's queue
 
     def send(self, final: bool) -> None:
-        call = Call("agent", b"{}", final=final, reads=final, done=lambda: self._wake(call))
+        call = Call(
+            "agent", scene.PARAMS["agent"], final=final, reads=final, done=lambda: self._wake(call)
+        )
         self.calls.append(call)
         self.endings[call] = []
         self.woken[call] = 0

@@ -92,6 +92,22 @@ def test_a_redirect_says_where_without_what_may_be_secret(location: bytes, shown
     assert not error.retryable
 
 
+def test_a_proxy_that_the_gateway_does_not_trust_is_no_matter_of_credentials() -> None:
+    said = "Proxy client attribution is required. Configure gateway.trustedProxies narrowly."
+    body = b'{"error":{"message":"%s","type":"proxy"}}' % said.encode()
+    error = refused(403, head(b"HTTP/1.1 403 x"), body)
+    assert error.message == f"the server answered HTTP 403: {said}"
+    assert "gateway.trustedProxies" in error.hint
+    assert "credentials" not in error.hint
+
+
+@pytest.mark.parametrize("body", [b'{"error":"no"}', b'{"error":{"message":7}}', b"[" * 2000, b"7"])
+def test_other_json_is_shown_as_it_is(body: bytes) -> None:
+    error = refused(401, head(b"HTTP/1.1 401 x"), body)
+    assert error.message == f"the server answered HTTP 401: {body[:200].decode()}"
+    assert error.hint == "it wants other credentials"
+
+
 def test_an_error_page_is_one_line_without_our_secrets() -> None:
     body = b"your header\n\x1b[2J was Bearer canary" + b"x" * 5000
     error = refused(401, head(b"HTTP/1.1 401 x"), body, ("Bearer canary", ""))

@@ -82,13 +82,26 @@ class Pair:
             writer.leave(call)
 
     def flush(self) -> None:
+        """Until what callers asked for was run, and nothing is left to write."""
+        writer = self.writer
+        self.until(
+            lambda: (
+                self.inbox.idle
+                and not (writer._left or writer._outgoing)
+                and writer.flushed.is_set()
+            )
+        )
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Let the hub work until that is so."""
         with gevent.Timeout(30):
-            gevent.sleep(0.001)  # what callers asked for runs first
-            while self.writer._left or self.writer._outgoing or not self.writer.flushed.is_set():
+            while not condition():
                 gevent.sleep(0.001)
 
     def close(self) -> None:
         self.link.abort()
+        self.until(lambda: self.sock.fileno() == -1)
+        self.inbox.close()
         self.far.close()
 
 
@@ -158,7 +171,7 @@ def test_frames_of_many_threads_never_interleave(room: int) -> None:
     assert Counter(data for opcode, data in far.frames if opcode == 1) == expected
     assert sum(opcode == 10 for opcode, _ in far.frames) == n
     assert pair.link.frames_out == expected.total()
-    pair.far.close()
+    pair.close()
 
 
 def test_what_the_kernel_does_not_take_is_left_to_the_hub(pair: Pair) -> None:
@@ -167,7 +180,7 @@ def test_what_the_kernel_does_not_take_is_left_to_the_hub(pair: Pair) -> None:
     calls = [Call(str(n), b"") for n in range(400)]
     sent = [call for call in [filler, *calls] if pair.write(call, b"x" * 10_000)]
     assert sent[-1] is not calls[-1]  # the buffer was full at some point, and the turn with it
-    gevent.sleep(0.01)
+    pair.until(lambda: pair.writer._left is None)  # the hub has it
     assert not sent[-1].handed
     assert all(call.handed for call in sent[:-1])
     assert pair.link.stalled_s(time.monotonic()) > 0
@@ -205,8 +218,7 @@ def test_a_caller_that_gave_up_before_a_byte_left_is_not_sent(pair: Pair) -> Non
     pair.writer._left = (b"\x81\x80abcd", 0, call)
     call.give_up()
     pair.writer.wake()
-    gevent.sleep(0.01)
-    assert pair.writer._left is None
+    pair.until(lambda: pair.writer._left is None)
     assert not call.handed
 
 
@@ -232,9 +244,8 @@ def test_the_hub_waits_for_a_caller_that_writes(pair: Pair) -> None:
     assert pair.writer.begin(call)
     assert pair.writer.caller_writes
     pair.link.send(b"hub")
-    gevent.sleep(0.02)
+    pair.until(lambda: pair.link.stalled_s(time.monotonic()) > 0)
     assert pair.link.bytes_out == 0
-    assert pair.link.stalled_s(time.monotonic()) > 0
     pair.writer.write(b"mine", call)
     pair.writer.leave(call)
     assert not pair.writer.caller_writes
@@ -255,9 +266,7 @@ def test_a_descriptor_is_not_closed_under_a_caller(pair: Pair) -> None:
     assert pair.far.recv(1) == b""  # and yet the other side knows
     pair.writer.write(b"late", call)  # meets a broken pipe
     pair.writer.leave(call)
-    with gevent.Timeout(5):
-        while pair.sock.fileno() != -1:
-            gevent.sleep(0.001)
+    pair.until(lambda: pair.sock.fileno() == -1)
     assert not pair.write(Call("b", b""), b"later")
 
 
@@ -285,21 +294,19 @@ def test_links_that_end_under_their_callers_never_write_elsewhere() -> None:
         pair.link.abort()
     over.set()
     assert sum(each.result() for each in callers) > 0
-    gevent.sleep(0.01)
+    for _, pair in present:
+        pair.close()
     for name, far in enumerate(fars):
         far.join(10)
         assert not far.is_alive()
         assert {data for _, data in far.frames} <= {b"link %d" % name}
-        present[name][1].far.close()
 
 
 def test_an_error_that_a_caller_meets_is_the_links(pair: Pair) -> None:
     pair.far.close()
     call = Call("a", b"")
     pair.write(call, b"into the void")
-    with gevent.Timeout(5):
-        while pair.writer.broke is None:
-            gevent.sleep(0.001)
+    pair.until(lambda: pair.writer.broke is not None)
     assert "the link broke: broken pipe" in str(pair.writer.broke)
 
 
@@ -379,7 +386,7 @@ def test_ctrl_c_at_any_step_leaves_whole_frames_and_a_free_turn() -> None:
         assert outcome in ("not_sent", "maybe")
         if outcome == "not_sent":
             assert texts == [b"next"], at
-        pair.far.close()
+        pair.close()
     assert at > 100
 
 
