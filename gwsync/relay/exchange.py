@@ -18,7 +18,7 @@ from .heads import BadHead, Request, Response
 from .inject import Injection
 from .journal import Entry
 from .routes import Route
-from .stream import Gone, Stream
+from .stream import Gone, Stream, Watch
 from .tunnel import Tunnel
 from .upstream import Failure, Leg, Legs, Unreachable
 
@@ -48,7 +48,8 @@ class Exchange:
         self._legs = legs
         self._leg: Leg | None = None
         self._main: Any = gevent.getcurrent()
-        self._beside: Any = None  # sends the body, and then sees whether the client leaves
+        self._beside: Any = None  # the greenlet that sends the body
+        self._watch: Watch | None = None  # whether the client leaves
         self._sent = not request.has_body
         self._fault: Exception | None = None  # of the client's, found there
         self._keep = request.persistent
@@ -77,6 +78,9 @@ class Exchange:
         if self._beside is not None:
             self._beside.kill()
             self._beside = None
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
 
     # -- up -----------------------------------------------------------------------------------
     def _asked(self, head: bytes) -> tuple[Leg, Response]:
@@ -88,7 +92,10 @@ class Exchange:
             try:
                 leg.stream.write(head)
                 self._alone()
-                self._beside = gevent.spawn(self._send_and_watch, leg)
+                if self._sent:
+                    self._look_out()
+                else:
+                    self._beside = gevent.spawn(self._send_and_watch, leg)
                 return leg, self._response(leg)
             except Gone as error:
                 if error is self._fault:
@@ -120,8 +127,7 @@ class Exchange:
     def _send_and_watch(self, leg: Leg) -> None:
         """The request's body, as it comes; then whether the client waits for the answer."""
         try:
-            if not self._sent:
-                self._send_body(leg)
+            self._send_body(leg)
         except (Gone, BadHead) as error:
             self._fault = error
             self._keep = False
@@ -130,7 +136,7 @@ class Exchange:
         except _UpstreamDeaf:
             return  # it may answer all the same, and say why
         self._sent = True
-        self._watch()
+        self._look_out()
 
     def _send_body(self, leg: Leg) -> None:
         request, decoder = self.request, bodies.of_request(self.request)
@@ -145,14 +151,14 @@ class Exchange:
         except Gone:
             raise _UpstreamDeaf from None
 
-    def _watch(self) -> None:
+    def _look_out(self) -> None:
         """A client that leaves while it waits ends the upstream's work too."""
-        if self.client.buffer:
-            return
-        self.client.wait_gone()
-        if self.client.at_end():
-            self.entry.ended = "client"
-            gevent.kill(self._main, ClientLeft())
+        if not self.client.buffer:
+            self._watch = Watch(self.client, self._left)
+
+    def _left(self) -> None:
+        self.entry.ended = "client"
+        gevent.kill(self._main, ClientLeft())
 
     # -- down ---------------------------------------------------------------------------------
     def _response(self, leg: Leg) -> Response:
@@ -184,15 +190,33 @@ class Exchange:
         self.answered = True
         self.entry.status = response.status
         framing = self._framing(response, decoder, chunked)
-        self.client.write(headers.downwards(response, self.route, self.request, framing))
+        head = headers.downwards(response, self.route, self.request, framing)
         try:
-            for data in leg.stream.body(decoder, limits.RELAY_IDLE_S):
-                self.client.write(bodies.chunk(data) if chunked else data)
+            self._stream_down(leg.stream, decoder, head, chunked)
         except BadHead as error:
             raise Gone(f"the upstream's body: {error.why}") from None
-        if chunked:
-            self.client.write(bodies.LAST_CHUNK)
         return not endless
+
+    def _stream_down(
+        self, upstream: Stream, decoder: bodies.Decoder, head: bytes, chunked: bool
+    ) -> None:
+        """The head with what came with it, in one write; then each piece when it comes."""
+        client = self.client
+        try:
+            data = upstream.at_hand(decoder)
+        except BadHead:
+            client.write(head)
+            raise
+        if data:
+            head += bodies.chunk(data) if chunked else data
+        if chunked and decoder.done:
+            client.write(head + bodies.LAST_CHUNK)
+            return
+        client.write(head)
+        for data in upstream.body(decoder, limits.RELAY_IDLE_S):
+            client.write(bodies.chunk(data) if chunked else data)
+        if chunked:
+            client.write(bodies.LAST_CHUNK)
 
     def _framing(
         self, response: Response, decoder: bodies.Decoder, chunked: bool

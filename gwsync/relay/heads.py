@@ -11,7 +11,7 @@ Source: RFC 9112 sections 2, 3, 5 and 6; RFC 9110 section 5.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from .. import limits
@@ -44,18 +44,29 @@ class BadHead(Exception):
 class _Head:
     minor: int  # of HTTP/1.x
     headers: Headers
+    _by_name: dict[bytes, list[bytes]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in self.headers:
+            found.setdefault(name.lower(), []).append(value)
+        object.__setattr__(self, "_by_name", found)
 
     def values(self, name: bytes) -> list[bytes]:
         """Of every header of this name (in lower case)."""
-        return [value for key, value in self.headers if key.lower() == name]
+        return self._by_name.get(name, [])
 
     def value(self, name: bytes) -> bytes | None:
         """Of the first header of this name (in lower case)."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        found = self._by_name.get(name)
+        return found[0] if found else None
 
     def words(self, name: bytes) -> list[bytes]:
         """What a comma-separated header lists, over all its lines, in lower case."""
-        listed = b",".join(self.values(name)).lower().split(b",")
+        values = self.values(name)
+        if not values:
+            return []
+        listed = b",".join(values).lower().split(b",")
         return [word.strip() for word in listed if word.strip()]
 
     @property

@@ -94,8 +94,9 @@ class Journal:
         self.bytes_down += down
         entry.up, entry.down, entry.live = up, down, None
         self.failed += bool(entry.finding)
-        log.info("%s", _one_line(entry.line()))
+        if log.isEnabledFor(logging.INFO):
+            log.info("%s", _one_line(entry.line()))
 
 
 def _one_line(text: str) -> str:
-    return "".join(ch if ch.isprintable() else "?" for ch in text)
+    return text if text.isprintable() else "".join(ch if ch.isprintable() else "?" for ch in text)

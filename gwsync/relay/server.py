@@ -20,7 +20,7 @@ from .journal import Journal
 from .pages import answer
 from .routes import Routes
 from .status import RelayConnection, RelayStatus
-from .stream import keep_alive
+from .stream import keep_alive, keeps_alive
 from .tunnel import idle_since
 from .upstream import Legs
 from .visit import Visit
@@ -41,6 +41,7 @@ class Listener:
         self._socket: Any = None
         self._open: set[Any] = set()
         self._acceptor: Any = None
+        self._inherits: bool | None = None  # whether what is accepted has the listener's options
 
     def open(self, serve: Callable[[Any, str], None], full: Callable[[Any], None]) -> None:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -48,6 +49,7 @@ class Listener:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self.host, self.port))
+            keep_alive(listener)
             listener.listen(512)
         except BaseException:
             listener.close()
@@ -74,7 +76,10 @@ class Listener:
                     full(sock)
                 sock.close()
                 continue
-            keep_alive(sock)
+            if self._inherits is None:
+                self._inherits = keeps_alive(sock)
+            if not self._inherits:
+                keep_alive(sock)
             client = f"[{address[0]}]" if ":" in address[0] else address[0]
             self._open.add(sock)
             visit = self.visits.spawn(serve, sock, f"{client}:{address[1]}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import socket as stdlib_socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
-from gevent import socket
 
 from .. import limits
 from . import heads
@@ -50,7 +49,9 @@ class Stream:
         """All of it, however long that takes: idle connections are ended from outside."""
         try:
             self.sock.settimeout(None)
-            self.sock.sendall(data)
+            sent = self.sock.send(data)
+            if sent < len(data):
+                self.sock.sendall(memoryview(data)[sent:])
         except OSError as error:
             raise Gone(error.strerror or str(error)) from error
         self.sent += len(data)
@@ -65,6 +66,10 @@ class Stream:
             if not data:
                 return None
             self.buffer += data
+        head = heads.split(self.buffer)
+        return self._rest_of_head(limit) if head is None else head  # most come whole
+
+    def _rest_of_head(self, limit: float) -> bytes:
         timer = gevent.Timeout.start_new(limit)  # a drip of bytes does not put it off
         try:
             while (head := heads.split(self.buffer)) is None:
@@ -95,10 +100,21 @@ class Stream:
                 if decoder.eof():
                     return
                 raise Gone("it ended in the middle of a body")
-            payload = decoder.feed(data)
+            payload = self._payload(decoder, data)
             if payload:
                 yield payload
-        self.buffer[:0] = decoder.rest
+
+    def at_hand(self, decoder: Decoder) -> bytes:
+        """The payload in what was read already. No wait. Raises BadHead."""
+        if decoder.done or not self.buffer:
+            return b""
+        return self._payload(decoder, self.read(None))
+
+    def _payload(self, decoder: Decoder, data: bytes) -> bytes:
+        payload = decoder.feed(data)
+        if decoder.done:
+            self.buffer[:0] = decoder.rest
+        return payload
 
     def ended(self) -> bool:
         """Whether the other side has closed, or says something nobody asked for. No wait."""
@@ -108,11 +124,6 @@ class Stream:
         if pending is not None and pending():
             return True
         return readable(self.sock)
-
-    def wait_gone(self) -> None:
-        """Until the other side has closed; also returns when it says something."""
-        with contextlib.suppress(OSError, ValueError):
-            socket.wait_read(self.sock.fileno())
 
     def at_end(self) -> bool:
         """Whether what is readable now is the end, for a plain socket."""
@@ -142,6 +153,28 @@ class Stream:
         self.sock.close()
 
 
+class Watch:
+    """Calls ``left`` when the other side closes, until that says something.
+
+    By the loop itself: most answers come before a greenlet would have begun to wait.
+    """
+
+    def __init__(self, stream: Stream, left: Callable[[], object]) -> None:
+        self._stream = stream
+        self._left = left
+        self._io: Any = gevent.get_hub().loop.io(stream.sock.fileno(), 1)
+        self._io.start(self._look)
+
+    def _look(self) -> None:
+        self._io.stop()
+        if self._stream.at_end():
+            self._left()
+
+    def stop(self) -> None:
+        self._io.stop()
+        self._io.close()
+
+
 def native(sock: Any) -> Any:
     """The stock socket below a gevent one: its calls never wait."""
     return sock._sock
@@ -161,18 +194,33 @@ def readable(sock: Any) -> bool:
 
 def keep_alive(sock: Any) -> None:
     """Have TCP find out when the peer has vanished without a word."""
+    for level, option, value in _OPTIONS:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(level, option, value)
+
+
+def keeps_alive(sock: Any) -> bool:
+    """Whether that is so already: on Linux a socket is accepted with its listener's options."""
+    try:
+        return all(sock.getsockopt(level, option) == value for level, option, value in _OPTIONS)
+    except OSError:
+        return False
+
+
+def _options() -> Iterator[tuple[int, int, int]]:
     tcp = stdlib_socket.IPPROTO_TCP
     idle = int(limits.RELAY_KEEPALIVE_S)
-    wanted = (
+    for level, name, value in (
         (tcp, "TCP_NODELAY", 1),
         (stdlib_socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
         (tcp, "TCP_KEEPIDLE", idle),
         (tcp, "TCP_KEEPINTVL", 10),
         (tcp, "TCP_KEEPCNT", 3),
         (tcp, "TCP_USER_TIMEOUT", int(limits.RELAY_GONE_S * 1000)),
-    )
-    for level, name, value in wanted:
+    ):
         option = getattr(stdlib_socket, name, None)
         if option is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(level, option, value)
+            yield level, option, value
+
+
+_OPTIONS = tuple(_options())

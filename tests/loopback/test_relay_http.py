@@ -237,6 +237,33 @@ def test_chunks_are_put_anew(bench: Bench) -> None:
         assert client.exactly(12) == b"2\r\nab\r\n0\r\n\r\n"
 
 
+def test_a_head_does_not_wait_for_its_body(bench: Bench) -> None:
+    """Not even when the beginning of a chunk came with it."""
+    go = threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        read_head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r")
+        assert go.wait(10)
+        sock.sendall(b"\nab\r\n0\r\n\r\n")
+
+    server = bench.server(serve)
+    with relay_to(server.port) as relay, Client(relay.port) as client:
+        client.request()
+        assert client.status() == 200
+        go.set()
+        assert client.until(b"0\r\n\r\n") == b"2\r\nab\r\n0\r\n\r\n"
+
+
+def test_a_chunk_that_makes_no_sense_ends_the_answer_behind_its_head(bench: Bench) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\nab\r\n0\r\n\r\n"
+    server = bench.server(answers(answer))
+    with relay_to(server.port) as relay:
+        head, _, body = get(relay).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == b""  # and no last chunk that would call it whole
+
+
 def test_ranges_heads_and_empty_answers(bench: Bench) -> None:
     upstream = Upstream(bench)
     with relay_to(upstream.server.port) as relay, Client(relay.port) as client:
@@ -364,6 +391,26 @@ def test_a_client_that_leaves_ends_the_upstreams_work(bench: Bench) -> None:
             eventually(lambda: server.accepted == 1, "the request is there")
         assert left.wait(10)
         eventually(lambda: not relay.status().connections, "nothing is left")
+
+
+def test_a_client_that_speaks_while_it_waits_has_not_left(bench: Bench) -> None:
+    go = threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        read_head(sock)
+        assert go.wait(10)
+        sock.sendall(OK)
+        read_head(sock)
+        sock.sendall(OK)
+
+    server = bench.server(serve)
+    with relay_to(server.port) as relay, Client(relay.port) as client:
+        client.request("/1")
+        eventually(lambda: server.accepted == 1, "the request is there")
+        client.request("/2")
+        go.set()
+        for _ in range(2):
+            assert (client.status(), client.exactly(2)) == (200, b"ok")
 
 
 def test_an_upstream_that_breaks_off(bench: Bench) -> None:
