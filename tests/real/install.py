@@ -242,6 +242,9 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["schema"]:
         print(ensure_schema())
         sys.exit()
+    if sys.argv[1:] == ["newest"]:
+        print(*ensure())
+        sys.exit()
     for wanted in sys.argv[1:] or RELEASES:
         for place in ensure(wanted):
             print(place)
