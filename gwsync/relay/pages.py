@@ -17,7 +17,8 @@ _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:3rem auto;padding:0 1rem;"
     "color:#1c1c1e;background:#fff}code{background:#f2f2f4;padding:.1em .3em}"
     "table{border-collapse:collapse;width:100%;font-size:14px}td,th{text-align:left;"
-    "padding:.3rem .6rem;border-bottom:1px solid #ddd}.n{text-align:right}"
+    "padding:.3rem .6rem;border-bottom:1px solid #ddd;overflow-wrap:anywhere}"
+    "th.n,td.n{text-align:right;white-space:nowrap}"
     "@media(prefers-color-scheme:dark){body{color:#eee;background:#1c1c1e}"
     "code{background:#333}td,th{border-color:#444}}"
 )
@@ -45,7 +46,8 @@ def answer(
         ("Cache-Control", "no-store"),
         ("Content-Security-Policy", _POLICY),
         ("X-Content-Type-Options", "nosniff"),
-        ("Referrer-Policy", "no-referrer"),
+        # no path goes along; with "no-referrer" the form below would come from Origin "null"
+        ("Referrer-Policy", "strict-origin"),
         *extra,
         ("Connection", "close" if close else "keep-alive"),
     ]
@@ -98,7 +100,8 @@ def status(found: RelayStatus, *, as_json: bool, close: bool) -> bytes:
         f"<p>{escape(found.url)}, up {found.seconds:.0f} s: {found.open} connections open, "
         f"{found.accepted} accepted, {found.requests} requests, {found.failed} failed, "
         f"{found.refused} refused, {found.bytes_up:,} bytes up, {found.bytes_down:,} down</p>"
-        "<table><tr><th>client<th>kind<th>what<th>to<th>status<th>seconds<th>up<th>down</tr>"
+        "<table><tr><th>client<th>kind<th>what<th>to<th class=n>status<th class=n>seconds"
+        "<th class=n>up<th class=n>down</tr>"
         f"{rows}</table>"
     )
     extra = (("Refresh", "2"),)

@@ -514,6 +514,8 @@ def test_the_token_by_form_link_and_header(bench: Bench, upstream: Upstream) -> 
         assert get(relay, "/.gwsync/status").startswith(b"HTTP/1.1 401 ")
         page = get(relay, "/a?b", "Accept: text/html")
         assert b"name='next' value='/a?b'" in page
+        # else the Origin of what a browser sends from it would be "null", which is refused
+        assert b"\r\nReferrer-Policy: strict-origin\r\n" in page
         assert get(relay, "/", f"X-Gwsync-Relay-Token: {token}").endswith(b"ok")
         link = get(relay, f"/.gwsync/login?token={token}&next=/a")
         assert link.startswith(b"HTTP/1.1 303 ")
@@ -541,6 +543,7 @@ def test_the_status_page(relay: Relay) -> None:
     get(relay, "/seen?secret=1")
     page = get(relay, "/.gwsync/status")
     assert b"2 requests" in page
+    assert b"<th class=n>up<" in page
     assert b"secret" not in page
     assert b'"requests": 3' in get(relay, "/.gwsync/status", "Accept: application/json")
 
