@@ -88,6 +88,15 @@ def test_a_kept_connection_that_went_stale_is_not_noticed(bench: Bench) -> None:
             assert (client.status(), client.exactly(2)) == (200, b"ok")
 
 
+def test_what_may_have_had_its_effect_is_not_sent_twice(relay: Relay, upstream: Upstream) -> None:
+    """On a kept connection that ends, nobody knows whether the upstream has heard it."""
+    with Client(relay.port) as client:
+        for method, connections in (("GET", 1), ("POST", 2), ("GET", 2)):
+            client.request("/", "Content-Length: 0", method=method)
+            assert (client.status(), client.exactly(2)) == (200, b"ok")
+            assert upstream.server.accepted == connections
+
+
 SMUGGLING = {
     "CL.TE": b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
     "TE.CL": b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n1\r\nZ\r\n0\r\n\r\n",
