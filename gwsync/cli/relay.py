@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,13 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import FAMILIES
+from ..config import FAMILIES, Config
 from ..errors import ConfigError
 from . import output
 from .options import read_secret, show_logs
 
 if TYPE_CHECKING:
     from ..relay.relay import OnHub
+
+
+FOUND = "\0"  # what no argument can hold: --inject-token without a file
+HEADER = "Set upstream; PREFIX=NAME:VALUE for one of several."
+_HTTP_ONLY = (
+    *("token_file", "inject_token", "allow_host", "allow_origin", "allow_missing_origin"),
+    *("preserve_host", "forwarded", "headers", "status"),
+)
 
 
 @click.command(short_help="Take browsers and programs to where only gwsync can reach.")
@@ -37,17 +46,31 @@ if TYPE_CHECKING:
     help="https:// or http://; PREFIX=URL for one path of several; with --tcp HOST:PORT.",
 )
 @click.option("--proxy", metavar="URL", envvar="GWSYNC_PROXY", help="By way of this proxy.")
-@click.option("--address-family", type=click.Choice(FAMILIES), help="ipv4 (default), any, ...")
+@click.option(
+    "--address-family",
+    type=click.Choice(FAMILIES),
+    help="Of the upstream or the proxy; ipv4 by default.",
+)
 @click.option("--ca-file", metavar="FILE", help="Whose certificates the upstream may have.")
 @click.option("--allow-plaintext", is_flag=True, help="Permit http:// over a public network.")
-@click.option("--token-file", metavar="FILE", help="A file with what clients must know.")
 @click.option(
-    "--inject-token",
+    "--token-file",
     metavar="FILE",
-    help="A file with the gateway's token: added on the way there, unknown to the browser.",
+    help="A file with what its clients must know; or GWSYNC_RELAY_TOKEN in the environment.",
 )
 @click.option(
-    "--state-dir", envvar="GWSYNC_STATE_DIR", metavar="DIR", help="Its identity, to inject a token."
+    "--inject-token",
+    is_flag=False,
+    flag_value=FOUND,
+    metavar="[FILE]",
+    help="Add the gateway's token on the way there, so that no browser knows it: that in FILE,"
+    " or GWSYNC_TOKEN. PREFIX=FILE if there are several --to.",
+)
+@click.option(
+    "--state-dir",
+    envvar="GWSYNC_STATE_DIR",
+    metavar="DIR",
+    help="Where its identity is kept, as which the gateway sees it with --inject-token.",
 )
 @click.option("--allow-host", multiple=True, metavar="NAME", help="It is known by this name too.")
 @click.option(
@@ -58,10 +81,15 @@ if TYPE_CHECKING:
 )
 @click.option("--preserve-host", is_flag=True, help="The upstream hears the browser's Host.")
 @click.option("--forwarded", is_flag=True, help="Add X-Forwarded headers for the upstream.")
-@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="Set upstream.")
-@click.option("--idle", type=click.FloatRange(min=1), metavar="SECONDS", help="Silence (3600).")
+@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help=HEADER)
+@click.option(
+    "--idle",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="End what is silent so long (3600).",
+)
 @click.option("--tcp", is_flag=True, help="Plain TCP to --to HOST:PORT, as ssh -L does.")
-@click.option("--status", is_flag=True, help="Serve a page that shows what goes through it.")
+@click.option("--status", is_flag=True, help="Serve a page of what goes through it.")
 @click.option("-v", "--verbose", count=True, help="Show the stages of dialling; -vv: all of it.")
 def relay(listen: str, targets: tuple[str, ...], tcp: bool, verbose: int, **given: Any) -> None:
     """Pass HTTP and WebSocket on, through the proxy, until Ctrl-C.
@@ -70,9 +98,10 @@ def relay(listen: str, targets: tuple[str, ...], tcp: bool, verbose: int, **give
     whether the upstream can be reached; 502 and 504 say why it cannot.
 
     \b
-      gwsync relay --to https://box.tailnet.ts.net --proxy socks5h://127.0.0.1:1055
+      export GWSYNC_PROXY=socks5h://127.0.0.1:1055
+      gwsync relay --to https://box.tailnet.ts.net --inject-token
       gwsync relay --to /code=http://code:8080 --to /=http://term:7681
-      gwsync relay --tcp --listen 127.0.0.1:2222 --to box:22 --proxy socks5h://127.0.0.1:1055
+      gwsync relay --tcp --to box:22 --listen 127.0.0.1:2222
     """
     where = _listen(listen)
     way = {
@@ -85,6 +114,7 @@ def relay(listen: str, targets: tuple[str, ...], tcp: bool, verbose: int, **give
     more = {"idle_timeout": given["idle"]} if given["idle"] else {}
     _logs(verbose)
     if tcp:
+        _check_alone(given)
         running, shown = _forward(targets, where, {**way, **more})
     else:
         running, shown = _relay(targets, where, way, more, given)
@@ -112,20 +142,25 @@ def _relay(
 ) -> tuple[OnHub, list[str]]:
     from ..relay import Relay, Route
 
-    token = None if given["token_file"] is None else read_secret("token", given["token_file"])
-    inject = given["inject_token"]
-    inject = None if inject is None else read_secret("inject-token", inject)
+    token = os.environ.get("GWSYNC_RELAY_TOKEN") or None
+    if given["token_file"] is not None:
+        token = read_secret("token", given["token_file"])
+    places = dict(map(_target, targets))
+    if len(places) < len(targets):
+        raise ConfigError("two --to have the same path", hint="give each a PREFIX= of its own")
+    headers = [_of_prefix(text, places) for text in given["headers"]]
+    inject = _injected(given["inject_token"], places)
     routes = [
         Route(
             to,
             prefix,
-            headers=dict(map(_header, given["headers"])),
-            inject_token=inject,
+            headers=dict(_header(text) for where, text in headers if where in (None, prefix)),
+            inject_token=inject.get(prefix),
             preserve_host=given["preserve_host"],
             forwarded=given["forwarded"],
             options=way,
         )
-        for prefix, to in map(_target, targets)
+        for prefix, to in places.items()
     ]
     running = Relay(
         routes=routes,
@@ -188,8 +223,48 @@ def _listen(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"--listen must be HOST:PORT, not {text!r}")
+        hint = f"for example --listen 127.0.0.1:{text if text.isdecimal() else 8080}"
+        raise ConfigError(f"--listen must be HOST:PORT, not {text!r}", hint=hint)
     return host, int(port)
+
+
+def _check_alone(given: dict[str, Any]) -> None:
+    """Nobody may believe that a token is asked for where none is."""
+    for name in _HTTP_ONLY:
+        if given[name]:
+            option = "--" + name.removesuffix("s" if name == "headers" else "").replace("_", "-")
+            raise ConfigError(
+                f"--tcp has no {option}", hint="it passes bytes on, whatever they are"
+            )
+
+
+def _of_prefix(text: str, places: dict[str, str]) -> tuple[str | None, str]:
+    """``PREFIX=REST`` if that is one of the paths; else all of it, for all of them."""
+    prefix, equals, rest = text.partition("=")
+    return (prefix, rest) if equals and prefix in places else (None, text)
+
+
+def _injected(given: str | None, places: dict[str, str]) -> dict[str, str]:
+    """The gateway's token, by the path that leads there: no other upstream may have it."""
+    if given is None:
+        return {}
+    prefix, path = _of_prefix(given, places)
+    if prefix is None and len(places) > 1:
+        raise ConfigError(
+            "--inject-token: which of the --to is the gateway?",
+            hint=f"give --inject-token PREFIX=FILE, for example {next(iter(places))}=FILE",
+        )
+    prefix = prefix or next(iter(places))
+    if path != FOUND:
+        return {prefix: read_secret("token", path, "--inject-token")}
+    url = places[prefix].replace("http", "ws", 1)
+    token = Config.discover(url=url, allow_plaintext=True).token
+    if token is None:
+        raise ConfigError(
+            "--inject-token: there is no token for this gateway in the environment",
+            hint="set GWSYNC_TOKEN, or give --inject-token FILE",
+        )
+    return {prefix: token}
 
 
 def _target(text: str) -> tuple[str, str]:
@@ -204,5 +279,6 @@ def _target(text: str) -> tuple[str, str]:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise ConfigError(f"--header must be NAME:VALUE, not {text!r}")
+        hint = "for example --header 'X-Name: value'"
+        raise ConfigError(f"--header must be NAME:VALUE, not {text!r}", hint=hint)
     return name.strip(), value.strip()

@@ -23,15 +23,22 @@ COOKIE = b"gwsync_relay"
 TOKEN_HEADER = b"x-gwsync-relay-token"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORTS = {"http": 80, "https": 443}
+_OTHER_SITE = (
+    "the page that asks is of another site",
+    "if it may: --allow-origin ORIGIN (allow_origins)",
+)
 
 
 class Refused(Exception):
     """The request goes no further."""
 
-    def __init__(self, status: HTTPStatus, why: str, *, wants_token: bool = False) -> None:
+    def __init__(
+        self, status: HTTPStatus, why: str, hint: str = "", *, wants_token: bool = False
+    ) -> None:
         super().__init__(why)
         self.status = status
         self.why = why
+        self.hint = hint  # for whoever started the relay
         self.wants_token = wants_token
 
 
@@ -54,7 +61,7 @@ class Gate:
         if not is_loopback(self.listen_host) and self.token is None:
             raise ConfigError(
                 f"a relay on {self.listen_host} lets in whoever reaches it",
-                hint="give it a token, or have it listen on 127.0.0.1",
+                hint="pass token=..., or have it listen on 127.0.0.1",
             )
         self.hosts = tuple(host.lower() for host in self.hosts)
         self.origins = tuple(origin.lower().rstrip("/") for origin in self.origins)
@@ -71,7 +78,8 @@ class Gate:
         if not self._knows(request.host.decode("ascii").lower()):
             raise Refused(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                "this relay is not known by that name; it can be told to allow it",
+                f"this relay is not known as {request.host.decode('ascii')}",
+                "if that is its name: --allow-host NAME (allow_hosts)",
             )
 
     def _knows(self, host: str) -> bool:
@@ -93,7 +101,7 @@ class Gate:
             self._check_without(request)
             return
         if len(origins) > 1 or not self._ours(origins[0].decode("latin-1").lower(), request):
-            raise Refused(HTTPStatus.FORBIDDEN, "the page that asks is of another site")
+            raise Refused(HTTPStatus.FORBIDDEN, *_OTHER_SITE)
 
     def _check_without(self, request: Request) -> None:
         by_header = request.value(TOKEN_HEADER) is not None  # no page of another site can
@@ -101,11 +109,12 @@ class Gate:
             raise Refused(
                 HTTPStatus.FORBIDDEN,
                 "a WebSocket without an Origin is let in only if the relay is told so",
+                "for programs, which send none: --allow-missing-origin (allow_missing_origin)",
             )
         site = request.value(b"sec-fetch-site")
         mode = request.value(b"sec-fetch-mode")
         if site == b"cross-site" and mode != b"navigate":
-            raise Refused(HTTPStatus.FORBIDDEN, "the page that asks is of another site")
+            raise Refused(HTTPStatus.FORBIDDEN, *_OTHER_SITE)
 
     def _ours(self, origin: str, request: Request) -> bool:
         if origin in self.origins:

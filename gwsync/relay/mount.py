@@ -85,7 +85,7 @@ class WsgiRelay:
             return self._http(environ, start_response, request, route, entry)
         except Refused as refused:
             self.journal.refused += 1
-            failure = Failure(refused.status, "", refused.why)
+            failure = Failure(refused.status, "", refused.why, refused.hint)
         except Unreachable as error:
             failure = error.failure
             entry.finding = failure.finding

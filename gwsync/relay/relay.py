@@ -134,7 +134,10 @@ class Relay(OnHub):
     as a cookie (a browser is asked for it) or in ``X-Gwsync-Relay-Token``. ``allow_hosts``
     and ``allow_origins``: by what other names the relay is known, and pages of what other
     origins may use it. ``allow_missing_origin``: let in WebSockets of programs, which send
-    none. All other ``options`` are about the way to ``to``: those of :class:`Route`, and of
+    none. ``health_path``: where it tells whether the upstreams can be reached, 200 or 503;
+    None for nowhere. ``status_page``: whether ``/.gwsync/status`` shows what goes through it.
+    ``idle_timeout``: seconds of silence after which a WebSocket ends. ``max_connections``:
+    more clients than these hear 503. All other ``options`` are about the way to ``to``: those of :class:`Route`, and of
     :class:`gwsync.Config` (``proxy``, ``ca_file``, ``address_family``, ...).
     """
 

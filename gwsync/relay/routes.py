@@ -71,7 +71,12 @@ class Route:
             )
         if "?" in rest:
             raise ConfigError("a route's upstream has no query")
-        return Config(url=f"{_SCHEMES[scheme.lower()]}://{rest}", **self.options)
+        try:
+            return Config(url=f"{_SCHEMES[scheme.lower()]}://{rest}", **self.options)
+        except ConfigError as error:
+            if not scheme.lower().startswith("http"):
+                raise
+            raise ConfigError(_http(error.message), hint=_http(error.hint)) from None
 
     @cached_property
     def device(self) -> DeviceIdentity:
@@ -120,6 +125,11 @@ class Route:
         if self.base and (path == self.base or path.startswith(self.base + b"/")):
             path = path[len(self.base) :] or b"/"
         return self.mount + path if self.strip else path
+
+
+def _http(text: str) -> str:
+    """What is said of a gateway's URL, in the words of this one."""
+    return text.replace("wss://", "https://").replace("ws://", "http://")
 
 
 def _check_stays(path: bytes) -> None:

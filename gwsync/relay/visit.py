@@ -63,7 +63,7 @@ class Visit:
 
     def _serve(self, request: Request, entry: Entry) -> bool:
         try:
-            own = self._own(request)
+            own = self._own(request, entry)
             if own is not None:
                 return self._reply(request, entry, own)
             self._relay.gate.check(request)
@@ -112,19 +112,21 @@ class Visit:
         self._relay.journal.refused += 1
         entry.ended = f"the gate: {error.why}"
         if error.wants_token and b"text/html" in (request.value(b"accept") or b""):
-            page = pages.login("Whoever started it has seen it.", _text(request.target), close=True)
+            page = pages.login(
+                "It is the one that the relay was started with.", _text(request.target), close=True
+            )
         else:
-            found = Failure(error.status, "", error.why)
+            found = Failure(error.status, "", error.why, error.hint)
             page = pages.failure(found, request, "", close=True)
         return self._reply(request, entry, (error.status, page))
 
-    def _own(self, request: Request) -> tuple[int, bytes] | None:
+    def _own(self, request: Request, entry: Entry) -> tuple[int, bytes] | None:
         """The answer to what is the relay's own, None for what is not."""
         relay, path = self._relay, request.path
         if relay.health_path is not None and path == relay.health_path:
             relay.gate.check_host(request)
             ok, finding = relay.healthy()
-            status = 200 if ok else 503
+            status, entry.finding = (200, "") if ok else (503, finding)
             body = f'{{"ok": {str(ok).lower()}, "finding": "{finding}"}}\n'
             return status, pages.answer(status, body, "application/json", close=True)
         if path == pages.STATUS and relay.shows_status:
