@@ -137,8 +137,9 @@ class Relay(OnHub):
     none. ``health_path``: where it tells whether the upstreams can be reached, 200 or 503;
     None for nowhere. ``status_page``: whether ``/.gwsync/status`` shows what goes through it.
     ``idle_timeout``: seconds of silence after which a WebSocket ends. ``max_connections``:
-    more clients than these hear 503. All other ``options`` are about the way to ``to``: those of :class:`Route`, and of
-    :class:`gwsync.Config` (``proxy``, ``ca_file``, ``address_family``, ...).
+    more clients than these hear 503. All other ``options`` are about the way to ``to``:
+    those of :class:`Route`, and of :class:`gwsync.Config` (``proxy``, ``ca_file``,
+    ``address_family``, ...).
     """
 
     def __init__(
