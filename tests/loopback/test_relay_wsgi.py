@@ -22,7 +22,7 @@ from gwsync.relay import Route, wsgi
 from gwsync.runtime.hub import HubThread
 from gwsync.runtime.waiters import ThreadWaiter
 from loopback.support import Bench, read_head, until_closed
-from loopback.support_relay import Client, frame, websocket
+from loopback.support_relay import KEY, Client, frame, websocket
 
 
 class Upstream:
@@ -162,7 +162,7 @@ def test_pages_of_other_sites(port: int, upstream: Upstream) -> None:
     with Client(port) as client:
         client.sock.settimeout(60)
         lines = ("Connection: Upgrade", "Upgrade: websocket", "Origin: http://evil.example")
-        client.request("/dev/ws/", *lines)
+        client.request("/dev/ws/", *lines, f"Sec-WebSocket-Key: {KEY}")
         assert client.status() == 403
     assert not upstream.heads
 
