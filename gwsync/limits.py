@@ -127,6 +127,7 @@ STATE_FILE_SETTLED_NS = 100_000_000  # not before: some file systems count in hu
 
 # -- the relay ------------------------------------------------------------------
 RELAY_HEAD_BYTES = 64 * 1024  # of a request, and of an answer
+RELAY_INTERIM = 20  # answers of 1xx before the one that counts
 RELAY_HEADERS = 100  # what Apache allows
 RELAY_TARGET_BYTES = 32 * 1024  # of path and query
 RELAY_CHUNK_LINE_BYTES = 8 * 1024  # a chunk's size and extensions, or one trailer

@@ -7,6 +7,7 @@ answer (502, 504 and why) and not a WebSocket that opens and dies.
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import gevent
@@ -18,7 +19,7 @@ from .heads import BadHead, Request, Response
 from .inject import Injection
 from .journal import Entry
 from .routes import Route
-from .stream import Gone, Stream, Watch
+from .stream import Gone, Silent, Stream, Watch
 from .tunnel import Tunnel
 from .upstream import Failure, Leg, Legs, Unreachable
 
@@ -50,12 +51,15 @@ class Exchange:
         self._main: Any = gevent.getcurrent()
         self._beside: Any = None  # the greenlet that sends the body
         self._watch: Watch | None = None  # whether the client leaves
+        self._thrown: Any = None  # what is on its way from these two to the main greenlet
         self._sent = not request.has_body
         self._fault: Exception | None = None  # of the client's, found there
         self._keep = request.persistent
 
     def run(self) -> bool:
         """Raises Unreachable before anything was answered; Gone, BadHead and ClientLeft."""
+        if self.request.upgrades:
+            headers.check_upgrade(self.request)
         head = headers.upwards(self.request, self.route, self.entry.client.rpartition(":")[0])
         try:
             leg, response = self._asked(head)
@@ -63,8 +67,11 @@ class Exchange:
                 self._tunnel(leg, response)
                 return False
             reusable = self._answer(leg, response)
-            if not self._sent:
-                return False  # it answered before it had heard all of the request
+            if not self._sent:  # it answered before it had heard all of the request
+                self._alone()
+                leg.stream.close()
+                self.client.linger()  # who still sends must not lose the answer
+                return False
             if reusable and response.persistent and not leg.stream.buffer:
                 self._legs.give(self.route, leg)
                 self._leg = None
@@ -81,6 +88,9 @@ class Exchange:
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
+        if self._thrown is not None:
+            self._thrown.stop()
+            self._thrown = None
 
     # -- up -----------------------------------------------------------------------------------
     def _asked(self, head: bytes) -> tuple[Leg, Response]:
@@ -101,14 +111,13 @@ class Exchange:
                 if error is self._fault:
                     raise
                 leg.stream.close()
-                if leg.fresh or fresh:
-                    raise Unreachable(self._lost(str(error))) from None
+                if leg.fresh or fresh or isinstance(error, Silent):
+                    raise Unreachable(_lost(error)) from None
                 fresh = True
             except BadHead as error:
                 if error is self._fault:
                     raise
-                found = Failure(502, "BAD_RESPONSE", f"the upstream's answer: {error.why}")
-                raise Unreachable(found) from None
+                raise Unreachable(_senseless(error)) from None
 
     def _taken(self, fresh: bool) -> Leg:
         try:
@@ -119,11 +128,6 @@ class Exchange:
         self.entry.trace, self.entry.reused = leg.trace, not leg.fresh
         return leg
 
-    def _lost(self, why: str) -> Failure:
-        if why == "it says nothing":
-            return Failure(504, "TARGET_NO_ANSWER", "the upstream does not answer")
-        return Failure(502, "TUNNEL_CLOSED", f"the upstream hung up before it answered: {why}")
-
     def _send_and_watch(self, leg: Leg) -> None:
         """The request's body, as it comes; then whether the client waits for the answer."""
         try:
@@ -131,7 +135,7 @@ class Exchange:
         except (Gone, BadHead) as error:
             self._fault = error
             self._keep = False
-            gevent.kill(self._main, error)  # the upstream must not wait for more
+            self._throw(error)  # the upstream must not wait for more
             return
         except _UpstreamDeaf:
             return  # it may answer all the same, and say why
@@ -158,12 +162,16 @@ class Exchange:
 
     def _left(self) -> None:
         self.entry.ended = "client"
-        gevent.kill(self._main, ClientLeft())
+        self._throw(ClientLeft())
+
+    def _throw(self, error: Exception) -> None:
+        """Into whoever waits in ``run``, unless that is over by then."""
+        self._thrown = gevent.get_hub().loop.run_callback(self._main.throw, error)
 
     # -- down ---------------------------------------------------------------------------------
     def _response(self, leg: Leg) -> Response:
         """The final one; those that come before it are passed on."""
-        while True:
+        for _ in range(limits.RELAY_INTERIM):
             head = leg.stream.head(limits.RELAY_ANSWER_S, limits.RELAY_HEAD_S)
             if head is None:
                 raise Gone("it closed the connection")
@@ -176,6 +184,7 @@ class Exchange:
                 return response
             if self.request.minor:
                 self.client.write(headers.downwards(response, self.route, self.request, []))
+        raise BadHead("there is no end of interim ones")
 
     def _answer(self, leg: Leg, response: Response) -> bool:
         """The answer goes back as it comes. True if its end was where it said."""
@@ -250,3 +259,15 @@ class Exchange:
             tunnel.run()
         finally:
             entry.ended, entry.codes = tunnel.ended, tunnel.codes
+
+
+def _lost(error: Gone) -> Failure:
+    if isinstance(error, Silent):
+        return Failure(504, "TARGET_NO_ANSWER", "the upstream does not answer")
+    return Failure(502, "TUNNEL_CLOSED", f"the upstream hung up before it answered: {error}")
+
+
+def _senseless(error: BadHead) -> Failure:
+    if error.status == HTTPStatus.REQUEST_TIMEOUT:
+        return Failure(504, "TARGET_NO_ANSWER", "the upstream began to answer and did not go on")
+    return Failure(502, "BAD_RESPONSE", f"the upstream's answer: {error.why}")

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 from . import gate
-from .heads import Headers, Request, Response
+from .heads import BadHead, Headers, Request, Response
 from .routes import Route
 
 _HOP = frozenset(
@@ -32,6 +33,7 @@ _HOP = frozenset(
     )
 )
 _NEVER_UP = frozenset((b"host", b"forwarded", b"x-real-ip", gate.TOKEN_HEADER))
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -67,9 +69,9 @@ def upwards(request: Request, route: Route, client: str) -> bytes:
     if route.inject_token is not None:
         lines.append((b"Authorization", b"Bearer " + route.inject_token.encode()))
     if route.forwarded:
-        lines.append((b"X-Forwarded-For", client.encode()))
+        lines.append((b"X-Forwarded-For", client.strip("[]").encode()))
         lines.append((b"X-Forwarded-Host", request.host))
-        lines.append((b"X-Forwarded-Proto", b"http"))
+        lines.append((b"X-Forwarded-Proto", b"https" if request.secure else b"http"))
     lines += _framing(request)
     first = request.method + b" " + route.target(request.target) + b" HTTP/1.1"
     return _head(first, lines)
@@ -112,15 +114,15 @@ def downwards(
     for name, value in _end_to_end(response.headers, response.words(b"connection")):
         low = name.lower()
         if low == b"set-cookie":
-            value = _cookie(value, route)
-        elif low in (b"location", b"content-location", b"refresh") and low != b"refresh":
+            value = _cookie(value, route, request.secure)
+        elif low in (b"location", b"content-location"):
             value = _location(value, route)
         lines.append((name, value))
     first = b"HTTP/1.1 %d %b" % (response.status, response.reason)
     return _head(first, lines + framing)
 
 
-def _cookie(value: bytes, route: Route) -> bytes:
+def _cookie(value: bytes, route: Route, secure: bool) -> bytes:
     """For this place: no Domain, the path as the browser has it, not Secure where that is plain.
 
     A cookie of another site's (SameSite=None) has to be Secure; here it is our own site's.
@@ -130,7 +132,8 @@ def _cookie(value: bytes, route: Route) -> bytes:
     for part in rest:
         key, _, text = part.strip().partition(b"=")
         key = key.strip().lower()
-        if key in (b"domain", b"secure") or (key == b"samesite" and text.lower() == b"none"):
+        foreign = key == b"samesite" and text.lower() == b"none"
+        if key == b"domain" or (not secure and (key == b"secure" or foreign)):
             continue
         if key == b"path" and text.startswith(b"/"):
             part = b" Path=" + route.back(text)
@@ -149,6 +152,15 @@ def _location(value: bytes, route: Route) -> bytes:
 
 def _head(first: bytes, lines: list[tuple[bytes, bytes]]) -> bytes:
     return b"\r\n".join([first, *(name + b": " + value for name, value in lines), b"", b""])
+
+
+def check_upgrade(request: Request) -> None:
+    """That a WebSocket is asked for in one way only. Raises BadHead."""
+    keys = request.values(b"sec-websocket-key")
+    if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
+        raise BadHead("an upgrade needs one Sec-WebSocket-Key of 16 bytes")
+    if len(request.values(b"sec-websocket-version")) != 1:
+        raise BadHead("an upgrade needs one Sec-WebSocket-Version")
 
 
 def sound_upgrade(request: Request, response: Response) -> str:

@@ -88,6 +88,7 @@ class _Head:
 class Request(_Head):
     method: bytes
     target: bytes
+    secure: bool = False  # it came over TLS
 
     @property
     def path(self) -> bytes:
@@ -142,7 +143,7 @@ def _no_bare_line_ends(data: bytes | bytearray) -> None:
         raise BadHead("a line ends in LF without CR")
 
 
-def request(head: bytes) -> Request:
+def request(head: bytes, *, secure: bool = False) -> Request:
     """What a head, without its empty line, asks for. Raises BadHead."""
     first, headers = _lines(head)
     found = _REQUEST.fullmatch(first)
@@ -152,7 +153,7 @@ def request(head: bytes) -> Request:
         raise BadHead("the request line cannot be read")
     if len(found[2]) > limits.RELAY_TARGET_BYTES:
         raise BadHead("the URL is too long", HTTPStatus.REQUEST_URI_TOO_LONG)
-    parsed = Request(int(found[3]), headers, found[1], found[2])
+    parsed = Request(int(found[3]), headers, found[1], found[2], secure)
     _check_framing(parsed)
     _check_target(parsed)
     hosts = parsed.values(b"host")

@@ -215,7 +215,8 @@ def _request(environ: Environ) -> Request:
     chunked = "HTTP_TRANSFER_ENCODING" in environ
     if environ.get("CONTENT_LENGTH") and not chunked:
         lines.append(f"Content-Length: {environ['CONTENT_LENGTH']}")
-    return heads.request("\r\n".join(lines).encode("latin-1"))
+    secure = environ.get("wsgi.url_scheme") == "https"
+    return heads.request("\r\n".join(lines).encode("latin-1"), secure=secure)
 
 
 def _input(environ: Environ, request: Request) -> Iterator[bytes]:

@@ -21,6 +21,10 @@ class Gone(Exception):
     """The other side ended the connection, or said nothing for too long."""
 
 
+class Silent(Gone):
+    """It is there, as far as one knows, and said nothing for too long."""
+
+
 class Stream:
     """``buffer`` holds what was read and not used. ``received`` and ``sent`` count bytes."""
 
@@ -39,7 +43,7 @@ class Stream:
             self.sock.settimeout(timeout)
             data: bytes = self.sock.recv(limits.RELAY_COPY_BYTES)
         except TimeoutError:
-            raise Gone("it says nothing") from None
+            raise Silent("it says nothing") from None
         except OSError as error:
             raise Gone(error.strerror or str(error)) from error
         self.received += len(data)

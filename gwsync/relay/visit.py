@@ -162,7 +162,9 @@ class Visit:
         if length is None or length > limits.RELAY_LOGIN_BYTES:
             raise Refused(HTTPStatus.BAD_REQUEST, "this is not the form")
         body = self.stream.body(bodies.of_request(request), limits.RELAY_HEAD_S)
-        return b"".join(body).decode("latin-1")
+        late = Refused(HTTPStatus.REQUEST_TIMEOUT, "the form took too long")
+        with gevent.Timeout(limits.RELAY_HEAD_S, late):  # a drip of bytes does not put it off
+            return b"".join(body).decode("latin-1")
 
 
 def _text(data: bytes) -> str:
