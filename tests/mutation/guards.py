@@ -600,7 +600,7 @@ RELAYING = (
     Guard(
         "relay: a client that leaves ends the upstream's work",
         "relay/exchange.py",
-        "gevent.kill(self._main, ClientLeft())",
+        "self._throw(ClientLeft())",
         "pass",
         (RELAY_HTTP + "::test_a_client_that_leaves_ends_the_upstreams_work",),
     ),
