@@ -92,7 +92,9 @@ while gwsync.status().state != "connected":
         with gwsync.chat('words=9000 delay=50') as run:
             run.text()
         """,
+        each="run = None",
         after="assert run.aborted and run.result().aborted",
+        until="run",  # else it is chat() that blocks
     ),
     "close": Case(
         "gwsync.close(timeout=60)",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,22 +147,28 @@ def test_escape_sequences_do_not_reach_the_terminal(
     assert r"bad\u001b[2Jname" in line
 
 
-def test_lines_fit_the_terminal(gateway: LocalGateway, env: dict[str, str]) -> None:
-    pushed = threading.Event()
+@contextlib.contextmanager
+def pushing(gateway: LocalGateway, payload: dict[str, Any]) -> Iterator[None]:
+    """Again and again: when a program listens cannot be seen from here."""
+    over = threading.Event()
 
     def push() -> None:
         gateway.wait_connections(open=1, timeout=LIMIT_S)
-        while not pushed.is_set():
-            gateway.push("cron", {"text": "日本語 " * 50})
-            pushed.wait(0.05)
+        while not over.wait(0.05):
+            gateway.push("cron", payload)
 
     pusher = threading.Thread(target=push)
     pusher.start()
     try:
-        code, seen = run_on_terminal("watch", "--count", "1", "cron", env=env, columns=60)
+        yield
     finally:
-        pushed.set()
+        over.set()
         pusher.join()
+
+
+def test_lines_fit_the_terminal(gateway: LocalGateway, env: dict[str, str]) -> None:
+    with pushing(gateway, {"text": "日本語 " * 50}):
+        code, seen = run_on_terminal("watch", "--count", "1", "cron", env=env, columns=60)
     lines = seen.splitlines()
     assert code == 0
     assert [line.split()[1] for line in lines] == ["snapshot", "cron"]
@@ -170,31 +178,21 @@ def test_lines_fit_the_terminal(gateway: LocalGateway, env: dict[str, str]) -> N
 
 
 def test_rates_as_a_chart_without_a_terminal(gateway: LocalGateway, env: dict[str, str]) -> None:
-    with Running(["watch", "--plot", "--count", "5", "cron", "chat"], env) as running:
-        eventually(lambda: gateway.connections_open == 1, "connected")
-        for number in range(5):
-            gateway.push("cron", {"n": number})
+    arguments = ["watch", "--plot", "--count", "5", "cron", "chat"]
+    with Running(arguments, env) as running, pushing(gateway, {"n": 1}):
         assert running.line().split()[:2] == ["EVENT", "PER"]
         assert running.line("cron").split()[2] == "5"
         assert running.end() == (0, "")
 
 
 def test_rates_as_a_chart_on_a_terminal(gateway: LocalGateway, env: dict[str, str]) -> None:
-    pushing = threading.Thread(target=_push_some, args=(gateway,), daemon=True)
-    pushing.start()
-    command = ["watch", "--plot", "--count", "3", "cron"]
-    code, seen = run_on_terminal(*command, env={**env, "TERM": "xterm"}, columns=80)
-    pushing.join(LIMIT_S)
+    arguments = ["watch", "--plot", "--count", "3", "cron"]
+    with pushing(gateway, {"n": 1}):
+        code, seen = run_on_terminal(*arguments, env={**env, "TERM": "xterm"}, columns=80)
     assert code == 0
     shown = re.sub("\x1b\\[[0-9]*[AKJ]", "", seen)
     assert "EVENT" in shown
     assert max(cells(line.strip("\r")) for line in shown.splitlines()) < 80
-
-
-def _push_some(gateway: LocalGateway) -> None:
-    gateway.wait_connections(open=1, timeout=LIMIT_S)
-    for number in range(3):
-        gateway.push("cron", {"n": number})
 
 
 def test_a_chart_is_no_json(env: dict[str, str]) -> None:

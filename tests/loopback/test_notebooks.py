@@ -161,6 +161,7 @@ def test_a_callback_belongs_to_the_cell_that_subscribed(
         CELL.set(cell)
         connection.subscribe(callback, "demo")
 
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # tests of kernels import it
     contextvars.copy_context().run(subscribe, "of nobody")  # not in a notebook
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     for cell in ("first", "second"):

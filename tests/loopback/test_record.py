@@ -93,6 +93,7 @@ def test_it_is_played_back(tmp_path: Path) -> None:
         )
         with gwsync.Connection(config) as connection:
             assert chat(connection, "another-run", "whatever is said")[-1].startswith(SAID)
+            eventually(lambda: connection.status().sockets_opened == 2, "the end of the first link")
             created = connection.request("sessions.create", {"key": "trip"})
             assert created["key"] == "agent:main:trip"
             assert connection.request("vault")["text"] == "hello"
