@@ -14,11 +14,13 @@ LOGIN = b"/.gwsync/login"
 STATUS = b"/.gwsync/status"
 FINDING_HEADER = "X-Gwsync-Proxy-Error"
 _STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:3rem auto;padding:0 1rem;"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:3rem auto;padding:0 1rem;"
     "color:#1c1c1e;background:#fff}code{background:#f2f2f4;padding:.1em .3em}"
     "table{border-collapse:collapse;width:100%;font-size:14px}td,th{text-align:left;"
-    "padding:.3rem .6rem;border-bottom:1px solid #ddd;overflow-wrap:anywhere}"
-    "th.n,td.n{text-align:right;white-space:nowrap}"
+    "padding:.3rem .6rem;border-bottom:1px solid #ddd;white-space:nowrap;"
+    "vertical-align:top}"
+    ".n{text-align:right}.w{white-space:normal;overflow-wrap:anywhere;min-width:11rem}"
+    ".s{overflow-x:auto}"
     "@media(prefers-color-scheme:dark){body{color:#eee;background:#1c1c1e}"
     "code{background:#333}td,th{border-color:#444}}"
 )
@@ -91,18 +93,19 @@ def status(found: RelayStatus, *, as_json: bool, close: bool) -> bytes:
         data = {**vars(found), "connections": [vars(one) for one in found.connections]}
         return answer(200, json.dumps(data, indent=1) + "\n", "application/json", close=close)
     rows = "".join(
-        f"<tr><td>{escape(one.client)}<td>{escape(one.kind)}<td>{escape(one.what)}"
-        f"<td>{escape(one.to)}<td class=n>{one.status or '-'}<td class=n>{one.seconds:.0f}"
-        f"<td class=n>{one.bytes_up:,}<td class=n>{one.bytes_down:,}</tr>"
+        f"<tr><td>{escape(one.client)}<td>{escape(one.kind)}<td class=w>{escape(one.what)}"
+        f"<td class=w>{escape(one.to)}<td class=n>{one.status or '-'}"
+        f"<td class=n>{one.seconds:.0f}<td class=n>{one.bytes_up:,}"
+        f"<td class=n>{one.bytes_down:,}</tr>"
         for one in found.connections
     )
     body = (
         f"<p>{escape(found.url)}, up {found.seconds:.0f} s: {found.open} connections open, "
         f"{found.accepted} accepted, {found.requests} requests, {found.failed} failed, "
         f"{found.refused} refused, {found.bytes_up:,} bytes up, {found.bytes_down:,} down</p>"
-        "<table><tr><th>client<th>kind<th>what<th>to<th class=n>status<th class=n>seconds"
-        "<th class=n>up<th class=n>down</tr>"
-        f"{rows}</table>"
+        "<div class=s><table><tr><th>client<th>kind<th>what<th>to<th class=n>status"
+        "<th class=n>seconds<th class=n>up<th class=n>down</tr>"
+        f"{rows}</table></div>"
     )
     extra = (("Refresh", "2"),)
     return answer(200, _page("gwsync relay", body), "text/html", close=close, extra=extra)
