@@ -54,6 +54,7 @@ class Gate:
     allow_missing_origin: bool = False
     port: int = 0
     any_host: bool = False  # the Host is somebody else's business
+    _local: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.token is not None and (len(self.token) < 8 or not _plain(self.token)):
@@ -65,6 +66,7 @@ class Gate:
             )
         self.hosts = tuple(host.lower() for host in self.hosts)
         self.origins = tuple(origin.lower().rstrip("/") for origin in self.origins)
+        self._local = is_loopback(self.listen_host)
 
     def check(self, request: Request) -> None:
         """Raises Refused."""
@@ -90,7 +92,7 @@ class Gate:
             return name in self.hosts
         if name in self.hosts or name == self.listen_host:
             return True
-        if is_loopback(self.listen_host):
+        if self._local:
             return name in _LOOPBACK
         return _is_address(name)  # nobody can point an address elsewhere
 
@@ -127,7 +129,7 @@ class Gate:
         asked, asked_port = split_host(request.host.decode("ascii").lower())
         if (host, port or default) == (asked, asked_port or default):
             return True
-        local = is_loopback(self.listen_host) and host in _LOOPBACK
+        local = self._local and host in _LOOPBACK
         return local and (port or default) == self.port
 
     # -- token ------------------------------------------------------------------------------

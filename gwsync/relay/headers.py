@@ -34,14 +34,16 @@ _HOP = frozenset(
 )
 _NEVER_UP = frozenset((b"host", b"forwarded", b"x-real-ip", gate.TOKEN_HEADER))
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_OF_A_PAGE = frozenset((b"origin", b"referer"))
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def _end_to_end(headers: Headers, listed: list[bytes]) -> list[tuple[bytes, bytes]]:
+def _end_to_end(headers: Headers, listed: list[bytes]) -> list[tuple[bytes, bytes, bytes]]:
+    """Each with its name in lower case before it."""
     return [
-        (name, value)
+        (low, name, value)
         for name, value in headers
-        if name.lower() not in _HOP and name.lower() not in listed
+        if (low := name.lower()) not in _HOP and low not in listed
     ]
 
 
@@ -54,15 +56,14 @@ def upwards(request: Request, route: Route, client: str) -> bytes:
             own.add(b"sec-websocket-extensions")
     host = request.host if route.preserve_host else route.authority
     lines = [(b"Host", host)]
-    for name, value in _end_to_end(request.headers, request.words(b"connection")):
-        low = name.lower()
+    for low, name, value in _end_to_end(request.headers, request.words(b"connection")):
         if low in own or low in _NEVER_UP or low.startswith(b"x-forwarded-"):
             continue
         if low == b"cookie":
             value = _without_ours(value)
             if not value:
                 continue
-        elif not route.preserve_host:
+        elif low in _OF_A_PAGE and not route.preserve_host:
             value = _moved(low, value, request, route)
         lines.append((name, value))
     lines += [(name.encode(), value.encode()) for name, value in route.headers.items()]
@@ -111,8 +112,7 @@ def downwards(
 ) -> bytes:
     """The head for the client; ``framing`` is what the relay says about the body."""
     lines: list[tuple[bytes, bytes]] = []
-    for name, value in _end_to_end(response.headers, response.words(b"connection")):
-        low = name.lower()
+    for low, name, value in _end_to_end(response.headers, response.words(b"connection")):
         if low == b"set-cookie":
             value = _cookie(value, route, request.secure)
         elif low in (b"location", b"content-location"):

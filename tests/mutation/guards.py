@@ -523,14 +523,14 @@ RELAYING = (
     Guard(
         "relay: headers of a hop stay there",
         "relay/headers.py",
-        "if name.lower() not in _HOP and",
-        "if",
+        "if (low := name.lower()) not in _HOP and",
+        "if (low := name.lower()) and",
         (RELAY + "test_routes.py::test_what_belongs_to_the_hop_or_to_us_stays_here",),
     ),
     Guard(
         "relay: headers that Connection lists stay there",
         "relay/headers.py",
-        "and name.lower() not in listed",
+        " and low not in listed",
         "",
         (RELAY + "test_routes.py::test_what_belongs_to_the_hop_or_to_us_stays_here",),
     ),
