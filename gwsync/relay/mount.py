@@ -11,14 +11,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 import gevent
-from gevent import ssl as gevent_ssl
 
 from .. import limits
 from ..runtime.inbox import Inbox
 from . import bodies, headers, heads, pages
+from .environ import Environ, input_of, near_of, request_of
 from .exchange import Exchange
 from .gate import Gate, Refused
 from .heads import BadHead, Request, Response
@@ -28,10 +27,8 @@ from .routes import Route, Routes
 from .stream import Gone, Stream
 from .upstream import Failure, Legs, Unreachable
 
-Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
-_UNSAFE_PATH = "/:@!$&'()*+,;=-._~"
 
 
 class _Here:
@@ -57,15 +54,18 @@ def _here() -> _Here:
 class WsgiRelay:
     """A WSGI application; see :func:`wsgi`."""
 
-    def __init__(self, routes: Routes, gate: Gate, app: App | None) -> None:
+    def __init__(
+        self, routes: Routes, gate: Gate, app: App | None, permit: Callable[[Environ], bool] | None
+    ) -> None:
         self.journal = Journal()
         self._routes = routes
         self._gate = gate
         self._app = app
+        self._permit = permit
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            request = _request(environ)
+            request = request_of(environ)
             route = self._routes.find(request.path)
         except BadHead as error:
             return _said(start_response, Failure(error.status, "", error.why), None, "")
@@ -80,6 +80,8 @@ class WsgiRelay:
         self.journal.open(entry)
         try:
             self._gate.check(request)
+            if self._permit is not None and not self._permit(environ):
+                raise Refused(HTTPStatus.FORBIDDEN, "this service does not permit it")
             if request.upgrades:
                 return self._websocket(environ, start_response, request, route, entry)
             return self._http(environ, start_response, request, route, entry)
@@ -104,7 +106,7 @@ class WsgiRelay:
         entry.trace = leg.trace
         try:
             leg.stream.write(head)
-            for data in _input(environ, request):
+            for data in input_of(environ, request):
                 leg.stream.write(bodies.chunk(data) if request.chunked else data)
             if request.chunked:
                 leg.stream.write(bodies.LAST_CHUNK)
@@ -124,9 +126,13 @@ class WsgiRelay:
     def _websocket(
         self, environ: Environ, start: StartResponse, request: Request, route: Route, entry: Entry
     ) -> Iterable[bytes]:
-        near = _near(environ)
+        near = near_of(environ)
         if near is None:
-            raise BadHead("this server has no WebSockets", HTTPStatus.NOT_IMPLEMENTED)
+            raise Refused(
+                HTTPStatus.NOT_IMPLEMENTED,
+                "this server has no WebSockets for its applications",
+                "gunicorn --worker-class gevent has, and gevent.pywsgi",
+            )
         exchange = Exchange(request, near, route, _here().legs, entry)
         pywsgi = "gunicorn.socket" not in environ
         if pywsgi:
@@ -168,6 +174,7 @@ def wsgi(
     *,
     routes: Sequence[Route] = (),
     app: App | None = None,
+    permit: Callable[[Environ], bool] | None = None,
     allow_hosts: Sequence[str] = (),
     allow_origins: Sequence[str] = (),
     allow_missing_origin: bool = False,
@@ -179,12 +186,15 @@ def wsgi(
 
         app = Flask(__name__)
         app.wsgi_app = gwsync.relay.wsgi(
-            "https://box.tailnet.ts.net", prefix="/dev/ws", proxy=..., app=app.wsgi_app)
+            "https://box.tailnet.ts.net", prefix="/dev/ws", proxy=...,
+            permit=signed_in, app=app.wsgi_app)
 
     ``prefix``, ``strip``, ``headers`` and the options of the way there are those of
-    :class:`Route`. Who may use it is the service's business, and what stands before this
-    sees to it; but WebSockets of pages of other origins than the request's Host, or
-    ``allow_origins``, are refused here, and with ``allow_hosts`` other Hosts.
+    :class:`Route`; ``routes`` are several of them. This stands before ``app``, so no view,
+    login or ``before_request`` of it is asked who may use the routes: ``permit(environ)``
+    is, and False is 403 (``examples/flask_relay.py``). WebSockets of pages of other origins
+    than the request's Host, or ``allow_origins``, are refused in any case, and those without
+    an Origin but for ``allow_missing_origin``; with ``allow_hosts`` other Hosts too.
     """
     if to is not None:
         routes = (*routes, route_to(to, **options))
@@ -195,42 +205,7 @@ def wsgi(
         allow_missing_origin=allow_missing_origin,
         any_host=not allow_hosts,
     )
-    return WsgiRelay(Routes(routes), gate, app)
-
-
-def _request(environ: Environ) -> Request:
-    """The head that the server took apart, put together, and read as strictly as any."""
-    target = environ.get("RAW_URI")
-    if not target or not target.startswith("/"):  # pywsgi keeps the decoded path only
-        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        query = environ.get("QUERY_STRING", "")
-        target = quote(path.encode("latin-1"), safe=_UNSAFE_PATH) or "/"
-        target += f"?{query}" if query else ""
-    lines = [f"{environ['REQUEST_METHOD']} {target} {environ.get('SERVER_PROTOCOL', 'HTTP/1.1')}"]
-    for key, value in environ.items():
-        if key.startswith("HTTP_") and key != "HTTP_EXPECT":  # that is between it and the client
-            lines.append(f"{key[5:].replace('_', '-').title()}: {value}")
-    if environ.get("CONTENT_TYPE"):
-        lines.append(f"Content-Type: {environ['CONTENT_TYPE']}")
-    chunked = "HTTP_TRANSFER_ENCODING" in environ
-    if environ.get("CONTENT_LENGTH") and not chunked:
-        lines.append(f"Content-Length: {environ['CONTENT_LENGTH']}")
-    secure = environ.get("wsgi.url_scheme") == "https"
-    return heads.request("\r\n".join(lines).encode("latin-1"), secure=secure)
-
-
-def _input(environ: Environ, request: Request) -> Iterator[bytes]:
-    source, left = environ["wsgi.input"], request.length
-    while left is None or left > 0:
-        if not request.has_body:
-            return
-        data = source.read(limits.RELAY_COPY_BYTES if left is None else min(left, 65536))
-        if not data:
-            if left is None:
-                return
-            raise Gone("the request's body broke off")
-        left = None if left is None else left - len(data)
-        yield data
+    return WsgiRelay(Routes(routes), gate, app, permit)
 
 
 def _answer_of(stream: Stream) -> Response:
@@ -271,35 +246,6 @@ def _said(
     told = [tuple(line.split(": ", 1)) for line in lines if not line.startswith("Connection:")]
     start(first.partition(" ")[2], told)
     return [body]
-
-
-class _Joined:
-    """A socket whose first bytes the server has read already."""
-
-    def __init__(self, sock: Any, read: Callable[[int], bytes]) -> None:
-        self._sock = sock
-        self.recv = read
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-
-def _near(environ: Environ) -> Stream | None:
-    """The client's connection, if this server runs on gevent and lets one have it."""
-    source = environ["wsgi.input"]
-    sock = environ.get("gunicorn.socket")
-    if sock is not None and _cooperates(sock):
-        unreader = getattr(getattr(source, "reader", None), "unreader", None)
-        kept = getattr(unreader, "buf", None)
-        return Stream(sock, kept.getvalue() if kept is not None else b"")
-    sock = getattr(getattr(source, "raw", None), "_sock", None)
-    if sock is not None and _cooperates(sock):
-        return Stream(_Joined(sock, source.read1))
-    return None
-
-
-def _cooperates(sock: Any) -> bool:
-    return isinstance(sock, (gevent.socket.socket, gevent_ssl.SSLSocket))
 
 
 __all__ = ["WsgiRelay", "wsgi"]

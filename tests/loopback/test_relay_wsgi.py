@@ -71,7 +71,9 @@ def legacy(environ: Any, start_response: Any) -> list[bytes]:
 @pytest.fixture
 def pywsgi(upstream: Upstream) -> Iterator[int]:
     """A service under gevent.pywsgi, on a thread of its own; its port."""
-    app = wsgi(f"http://127.0.0.1:{upstream.port}", prefix="/dev/ws", app=legacy)
+    url = f"http://127.0.0.1:{upstream.port}"
+    kept = Route(url, "/dev/kept", strip=False, headers={"Authorization": "Basic a2VwdA=="})
+    app = wsgi(url, prefix="/dev/ws", headers={"X-Route": "ws"}, routes=[kept], app=legacy)
     hub, ready, made = HubThread("pywsgi"), ThreadWaiter(), []
 
     def serve() -> None:
@@ -99,7 +101,11 @@ import gwsync.relay
 def legacy(environ, start_response):
     start_response("200 OK", [("Content-Length", "6")])
     return [b"legacy"]
-app = gwsync.relay.wsgi("http://127.0.0.1:%d", prefix="/dev/ws", app=legacy)
+url = "http://127.0.0.1:%d"
+kept = gwsync.relay.Route(
+    url, "/dev/kept", strip=False, headers={"Authorization": "Basic a2VwdA=="})
+app = gwsync.relay.wsgi(
+    url, prefix="/dev/ws", headers={"X-Route": "ws"}, routes=[kept], app=legacy)
 """
 
 
@@ -143,6 +149,30 @@ def test_one_more_route(port: int, upstream: Upstream) -> None:
     assert "Cookie: a=b\r\n" in head
 
 
+def test_each_route_has_its_own_path_and_headers(port: int, upstream: Upstream) -> None:
+    for path in ("/dev/ws/a", "/dev/kept/a"):
+        with Client(port) as client:
+            client.sock.settimeout(60)
+            client.request(path, "Connection: close", "X-Route: mine", "Authorization: mine")
+            assert b" 201 Made" in client.rest()
+        with Client(port) as client:
+            client.upgrade(path, "Authorization: mine")
+            assert client.status() == 101
+    eventually(lambda: len(upstream.heads) == 4, "it was asked four times")
+    assert [head.split(b" ")[1] for head in upstream.heads] == [
+        *(b"/a", b"/a"),
+        *(b"/dev/kept/a", b"/dev/kept/a"),
+    ]
+    for head in upstream.heads[:2]:
+        assert b"X-Route: ws\r\n" in head
+        assert b"X-Route: mine" not in head
+        assert b"Authorization: mine\r\n" in head
+    for head in upstream.heads[2:]:
+        assert b"X-Route: ws" not in head
+        assert b"Authorization: Basic a2VwdA==\r\n" in head
+        assert b"Authorization: mine" not in head
+
+
 def test_websockets(port: int, upstream: Upstream) -> None:
     with Client(port) as client:
         client.sock.settimeout(60)
@@ -180,7 +210,8 @@ def test_a_server_without_gevent(upstream: Upstream) -> None:
                 assert b" 201 Made\r\n" in client.rest()
             with Client(server.server_port) as client:
                 client.upgrade("/a")
-                assert client.status() == 501
+                assert b" 501 " in (said := client.rest())
+                assert b"gunicorn --worker-class gevent" in said
             with Client(server.server_port) as client:
                 client.request("/gone")
                 assert b"X-Gwsync-Proxy-Error: TCP_REFUSED" in client.rest()
