@@ -36,12 +36,15 @@ class Entry:
     finding: str = ""
     number: int = field(default_factory=lambda: next(_numbers))
     live: Any = None  # the tunnel, while there is one
+    near: Any = None  # the client's stream, as long as it counts what this one moves
+    own: bool = False  # for a page of the relay's own, which is asked for again and again
 
     def counts(self) -> tuple[int, int]:
         """Bytes up and down so far."""
-        if self.live is None:
+        near = self.near if self.live is None else self.live.near
+        if near is None:
             return self.up, self.down
-        return self.up + self.live.near.received, self.down + self.live.near.sent
+        return self.up + near.received, self.down + near.sent
 
     def line(self) -> str:
         """All of it, for the log."""
@@ -92,10 +95,11 @@ class Journal:
         up, down = entry.counts()
         self.bytes_up += up
         self.bytes_down += down
-        entry.up, entry.down, entry.live = up, down, None
+        entry.up, entry.down, entry.live, entry.near = up, down, None, None
         self.failed += bool(entry.finding)
-        if log.isEnabledFor(logging.INFO):
-            log.info("%s", _one_line(entry.line()))
+        level = logging.DEBUG if entry.own and entry.status == 200 else logging.INFO
+        if log.isEnabledFor(level):
+            log.log(level, "%s", _one_line(entry.line()))
 
 
 def _one_line(text: str) -> str:

@@ -45,7 +45,8 @@ def failure_of(error: DialError) -> Failure:
     """502, or 504 where it was a matter of time."""
     finding = error.finding or _finding(error)
     late = isinstance(error, DialTimeout) or finding in _TIMEOUTS
-    return Failure(504 if late else 502, finding, error.message, error.hint)
+    hint = error.hint.replace("the gateway", "the upstream")  # it may be anything
+    return Failure(504 if late else 502, finding, error.message, hint)
 
 
 def _finding(error: DialError) -> str:

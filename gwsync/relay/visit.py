@@ -49,7 +49,7 @@ class Visit:
         except BadHead as error:
             self._bad(error, None)
             return False
-        entry = self.entry = Entry(self.client)
+        entry = self.entry = Entry(self.client, near=self.stream)
         entry.what = f"{request.method.decode()} {request.path.decode()}"
         self._relay.journal.open(entry)
         try:
@@ -125,12 +125,14 @@ class Visit:
         relay, path = self._relay, request.path
         if relay.health_path is not None and path == relay.health_path:
             relay.gate.check_host(request)
+            entry.own = True
             ok, finding = relay.healthy()
             status, entry.finding = (200, "") if ok else (503, finding)
             body = f'{{"ok": {str(ok).lower()}, "finding": "{finding}"}}\n'
             return status, pages.answer(status, body, "application/json", close=True)
         if path == pages.STATUS and relay.shows_status:
             relay.gate.check(request)
+            entry.own = True
             as_json = b"json" in (request.value(b"accept") or b"")
             return 200, pages.status(relay.status_now(), as_json=as_json, close=True)
         if path == pages.LOGIN and relay.gate.token is not None:
