@@ -18,7 +18,7 @@ from .. import limits
 from ..runtime.inbox import Inbox
 from . import bodies, headers, heads, pages
 from .environ import Environ, input_of, near_of, request_of
-from .exchange import Exchange
+from .exchange import ClientLeft, Exchange
 from .gate import Gate, Refused
 from .heads import BadHead, Request, Response
 from .journal import Entry, Journal
@@ -140,7 +140,7 @@ class WsgiRelay:
             exchange.hand_over = lambda response: start(*_start(response, route, request))(b"")
         try:
             exchange.run()
-        except Gone:
+        except (Gone, ClientLeft):
             pass
         self.journal.close(entry)
         if not pywsgi or entry.status != HTTPStatus.SWITCHING_PROTOCOLS:

@@ -180,8 +180,9 @@ class Watch:
 
 
 def native(sock: Any) -> Any:
-    """The stock socket below a gevent one: its calls never wait."""
-    return sock._sock
+    """The stock socket below a gevent one, or below one of ours: its calls never wait."""
+    inner = sock._sock
+    return getattr(inner, "_sock", inner)
 
 
 def readable(sock: Any) -> bool:

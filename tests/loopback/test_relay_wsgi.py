@@ -19,6 +19,7 @@ from gevent.pywsgi import WSGIServer
 
 from conformance.tools import eventually
 from gwsync.relay import Route, wsgi
+from gwsync.relay.mount import WsgiRelay
 from gwsync.runtime.hub import HubThread
 from gwsync.runtime.waiters import ThreadWaiter
 from loopback.support import Bench, read_head, until_closed
@@ -31,10 +32,16 @@ class Upstream:
     def __init__(self, bench: Bench) -> None:
         self.heads: list[bytes] = []
         self.closed = threading.Event()
+        self.app: WsgiRelay | None = None  # what leads here, if it is of this process
         self.port = bench.server(self._serve).port
 
     def _serve(self, sock: socket.socket) -> None:
         head = sock.recv(65536, socket.MSG_PEEK)
+        if b"/never" in head:
+            self.heads.append(read_head(sock))
+            until_closed(sock)
+            self.closed.set()
+            return
         if b"websocket" in head:
             self.heads.append(websocket(sock))
             with contextlib.suppress(ConnectionError):
@@ -74,6 +81,7 @@ def pywsgi(upstream: Upstream) -> Iterator[int]:
     url = f"http://127.0.0.1:{upstream.port}"
     kept = Route(url, "/dev/kept", strip=False, headers={"Authorization": "Basic a2VwdA=="})
     app = wsgi(url, prefix="/dev/ws", headers={"X-Route": "ws"}, routes=[kept], app=legacy)
+    upstream.app = app
     hub, ready, made = HubThread("pywsgi"), ThreadWaiter(), []
 
     def serve() -> None:
@@ -186,6 +194,16 @@ def test_websockets(port: int, upstream: Upstream) -> None:
         assert client.exactly(4) == frame(8, b"\x0f\xa1")
     assert upstream.closed.wait(10)
     assert upstream.heads[0].startswith(b"GET /term?x=1 HTTP/1.1\r\n")
+
+
+def test_a_browser_that_leaves_before_there_is_a_websocket(port: int, upstream: Upstream) -> None:
+    with Client(port) as client:
+        client.upgrade("/dev/ws/never")
+        eventually(lambda: upstream.heads, "the upstream was asked", timeout=60)
+    assert upstream.closed.wait(10)
+    app = upstream.app
+    if app is not None:
+        eventually(lambda: not app.journal.live, "it is over for the journal too")
 
 
 def test_pages_of_other_sites(port: int, upstream: Upstream) -> None:
