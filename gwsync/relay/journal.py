@@ -56,7 +56,7 @@ class Entry:
         if self.finding:
             parts.append(self.finding)
         parts.append(f"| {self._stages()} | up {up} down {down} bytes")
-        if self.kind != "http" or self.ended:
+        if self.ended or (self.kind != "http" and not self.finding):
             parts.append(f"| ended by {self.ended or 'nobody'}{self._codes()}")
         parts.append(f"| {time.monotonic() - self.began:.3f} s")
         return " ".join(parts)

@@ -76,7 +76,7 @@ class Route:
         except ConfigError as error:
             if not scheme.lower().startswith("http"):
                 raise
-            raise ConfigError(_http(error.message), hint=_http(error.hint)) from None
+            raise ConfigError(as_http(error.message), hint=as_http(error.hint)) from None
 
     @cached_property
     def device(self) -> DeviceIdentity:
@@ -127,7 +127,7 @@ class Route:
         return self.mount + path if self.strip else path
 
 
-def _http(text: str) -> str:
+def as_http(text: str) -> str:
     """What is said of a gateway's URL, in the words of this one."""
     return text.replace("wss://", "https://").replace("ws://", "http://")
 

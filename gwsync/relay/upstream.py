@@ -18,7 +18,7 @@ from ..transport.deadline import Deadline
 from ..transport.dial import reach
 from ..transport.trace import Tracer
 from ..values import Trace
-from .routes import Route
+from .routes import Route, as_http
 from .stream import Stream, keep_alive
 
 _TIMEOUTS = ("TARGET_NO_ANSWER", "TARGET_TIMEOUT", "PROXY_STALLS_ON_CONNECT")
@@ -45,7 +45,7 @@ def failure_of(error: DialError) -> Failure:
     """502, or 504 where it was a matter of time."""
     finding = error.finding or _finding(error)
     late = isinstance(error, DialTimeout) or finding in _TIMEOUTS
-    hint = error.hint.replace("the gateway", "the upstream")  # it may be anything
+    hint = as_http(error.hint).replace("the gateway", "the upstream")  # it may be anything
     return Failure(504 if late else 502, finding, error.message, hint)
 
 

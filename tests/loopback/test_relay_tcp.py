@@ -55,6 +55,7 @@ def test_a_target_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
             assert client.rest() == b""
         eventually(lambda: caplog.records, "the line")
     assert "TCP_REFUSED" in caplog.records[0].getMessage()
+    assert "ended by" not in caplog.records[0].getMessage()  # it never began
 
 
 def test_what_cannot_be() -> None:

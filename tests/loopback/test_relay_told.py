@@ -59,6 +59,17 @@ def test_who_looks_at_it_does_not_fill_the_log(
     assert " GET /x -> " in line
 
 
+def test_hints_are_about_http(bench: Bench) -> None:
+    def plain(sock: socket.socket) -> None:
+        sock.recv(65536)
+        sock.sendall(http("400 Bad Request", "what?").encode())
+
+    server = bench.server(plain)
+    with Relay(f"https://127.0.0.1:{server.port}") as relay, Client(relay.port) as client:
+        client.request()
+        assert "http:// instead of https://" in client.rest().decode()
+
+
 def test_hints_do_not_take_the_upstream_for_a_gateway() -> None:
     with Relay("http://127.0.0.1:1") as relay, Client(relay.port) as client:
         client.request("/", "Accept: text/html")
