@@ -100,6 +100,16 @@ def test_each_upstream_has_its_own_secrets(bench: Bench, tmp_path: Path) -> None
         assert "X-All: 1\r\n" in one.heads[0]
 
 
+def test_a_service_that_knows_its_path(bench: Bench) -> None:
+    """Its links begin with its base path: the relay leads there, and nothing is taken off."""
+    upstream = Upstream(bench)
+    options = ["--listen", "127.0.0.1:0", "--to", f"/term={upstream.url}/term"]
+    with Running(["relay", *options], env={}) as running:
+        url = running.line("serving").split()[-1]
+        assert urllib.request.urlopen(url + "/term/a?b", timeout=10).read() == b"hello"
+    assert upstream.heads[0].startswith("GET /term/a?b HTTP/1.1\r\n")
+
+
 def test_its_own_token_from_the_environment(bench: Bench) -> None:
     upstream = Upstream(bench)
     options = ["--listen", "127.0.0.1:0", "--to", upstream.url]
