@@ -79,6 +79,7 @@ def gateway() -> Iterator[RealGateway]:
 def page(gateway: RealGateway) -> Iterator[Page]:
     with browser() as made:
         made.set_viewport_size({"width": 1280, "height": 900})
+        made.set_default_timeout(120_000)  # a gateway that has just started takes its time
         yield made
     print(gateway.log_tail())  # shown if the test failed
 
