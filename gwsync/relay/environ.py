@@ -40,6 +40,7 @@ def request_of(environ: Environ) -> Request:
 
 
 def input_of(environ: Environ, request: Request) -> Iterator[bytes]:
+    """The body, as the server hands it out. Raises Gone, and what the server raises."""
     source, left = environ["wsgi.input"], request.length
     while left is None or left > 0:
         if not request.has_body:
@@ -57,11 +58,11 @@ class _Joined:
     """A socket whose first bytes the server has read already."""
 
     def __init__(self, sock: Any, read: Callable[[int], bytes]) -> None:
-        self._sock = sock
+        self._whole = sock
         self.recv = read
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
+        return getattr(self._whole, name)
 
 
 def near_of(environ: Environ) -> Stream | None:

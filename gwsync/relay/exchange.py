@@ -7,21 +7,20 @@ answer (502, 504 and why) and not a WebSocket that opens and dies.
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 import gevent
 
 from .. import limits
 from ..transport import trust
-from . import bodies, headers, heads
+from . import bodies, headers
 from .heads import BadHead, Request, Response
 from .inject import Injection
 from .journal import Entry
 from .routes import Route
 from .stream import Gone, Silent, Stream, Watch
 from .tunnel import Tunnel
-from .upstream import Failure, Leg, Legs, Unreachable
+from .upstream import Failure, Leg, Legs, Unreachable, lost, read_answer, senseless
 
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
 
@@ -46,6 +45,7 @@ class Exchange:
         self.entry = entry
         self.answered = False
         self.hand_over: Callable[[Response], object] | None = None  # who else says the 101
+        self.declined: Callable[[Leg, Response], object] | None = None  # or that there is none
         self._legs = legs
         self._leg: Leg | None = None
         self._main: Any = gevent.getcurrent()
@@ -65,6 +65,10 @@ class Exchange:
             leg, response = self._asked(head)
             if response.status == 101:
                 self._tunnel(leg, response)
+                return False
+            if self.declined is not None:
+                self._leg = None
+                self.declined(leg, response)
                 return False
             reusable = self._answer(leg, response)
             if not self._sent:  # it answered before it had heard all of the request
@@ -112,12 +116,12 @@ class Exchange:
                     raise
                 leg.stream.close()
                 if leg.fresh or fresh or isinstance(error, Silent):
-                    raise Unreachable(_lost(error)) from None
+                    raise Unreachable(lost(error)) from None
                 fresh = True
             except BadHead as error:
                 if error is self._fault:
                     raise
-                raise Unreachable(_senseless(error)) from None
+                raise Unreachable(senseless(error)) from None
 
     def _taken(self, fresh: bool) -> Leg:
         try:
@@ -133,9 +137,10 @@ class Exchange:
         try:
             self._send_body(leg)
         except (Gone, BadHead) as error:
-            self._fault = error
+            late = isinstance(error, Silent)
+            fault = self._fault = BadHead("the body took too long", 408) if late else error
             self._keep = False
-            self._throw(error)  # the upstream must not wait for more
+            self._throw(fault)  # the upstream must not wait for more
             return
         except _UpstreamDeaf:
             return  # it may answer all the same, and say why
@@ -171,20 +176,16 @@ class Exchange:
     # -- down ---------------------------------------------------------------------------------
     def _response(self, leg: Leg) -> Response:
         """The final one; those that come before it are passed on."""
-        for _ in range(limits.RELAY_INTERIM):
-            head = leg.stream.head(limits.RELAY_ANSWER_S, limits.RELAY_HEAD_S)
-            if head is None:
-                raise Gone("it closed the connection")
-            response = heads.response(head)
-            if response.status == 101 and not self.request.upgrades:
-                raise BadHead("it changes the protocol, and nobody asked")
-            if not response.interim:
-                if leg.fresh and self.route.endpoint.secure:
-                    trust.keep_session(leg.stream.sock, self.route.config)
-                return response
-            if self.request.minor:
-                self.client.write(headers.downwards(response, self.route, self.request, []))
-        raise BadHead("there is no end of interim ones")
+        response = read_answer(leg.stream, self._interim)
+        if response.status == 101 and not self.request.upgrades:
+            raise BadHead("it changes the protocol, and nobody asked")
+        if leg.fresh and self.route.endpoint.secure:
+            trust.keep_session(leg.stream.sock, self.route.config)
+        return response
+
+    def _interim(self, response: Response) -> None:
+        if self.request.minor:
+            self.client.write(headers.downwards(response, self.route, self.request, []))
 
     def _answer(self, leg: Leg, response: Response) -> bool:
         """The answer goes back as it comes. True if its end was where it said."""
@@ -259,15 +260,3 @@ class Exchange:
             tunnel.run()
         finally:
             entry.ended, entry.codes = tunnel.ended, tunnel.codes
-
-
-def _lost(error: Gone) -> Failure:
-    if isinstance(error, Silent):
-        return Failure(504, "TARGET_NO_ANSWER", "the upstream does not answer")
-    return Failure(502, "TUNNEL_CLOSED", f"the upstream hung up before it answered: {error}")
-
-
-def _senseless(error: BadHead) -> Failure:
-    if error.status == HTTPStatus.REQUEST_TIMEOUT:
-        return Failure(504, "TARGET_NO_ANSWER", "the upstream began to answer and did not go on")
-    return Failure(502, "BAD_RESPONSE", f"the upstream's answer: {error.why}")

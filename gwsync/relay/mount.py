@@ -16,7 +16,7 @@ import gevent
 
 from .. import limits
 from ..runtime.inbox import Inbox
-from . import bodies, headers, heads, pages
+from . import bodies, headers, pages
 from .environ import Environ, input_of, near_of, request_of
 from .exchange import ClientLeft, Exchange
 from .gate import Gate, Refused
@@ -25,7 +25,7 @@ from .journal import Entry, Journal
 from .relay import route_to
 from .routes import Route, Routes
 from .stream import Gone, Stream
-from .upstream import Failure, Legs, Unreachable
+from .upstream import Failure, Leg, Legs, Unreachable, lost, read_answer, senseless
 
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -102,22 +102,28 @@ class WsgiRelay:
         self, environ: Environ, start: StartResponse, request: Request, route: Route, entry: Entry
     ) -> Iterable[bytes]:
         head = headers.upwards(request, route, environ.get("REMOTE_ADDR", ""))
-        leg = _here().legs.take(route, fresh=True)  # given back by nobody: see the end of _body
+        leg = _here().legs.take(route, fresh=True)  # given back by nobody: see the end of _Body
         entry.trace = leg.trace
+        sender = _Sender(environ, request, leg.stream)
         try:
             leg.stream.write(head)
-            for data in input_of(environ, request):
-                leg.stream.write(bodies.chunk(data) if request.chunked else data)
-            if request.chunked:
-                leg.stream.write(bodies.LAST_CHUNK)
-            response = _answer_of(leg.stream)
-        except Gone as error:
+            response = sender.answer()
+        except BaseException as error:
             leg.stream.close()
-            found = Failure(502, "TUNNEL_CLOSED", f"the upstream hung up: {error}")
-            raise Unreachable(found) from None
-        except BaseException:
-            leg.stream.close()
+            if isinstance(error, Gone):
+                raise Unreachable(lost(error)) from None
             raise
+        return self._passed_on(leg, response, start, request, route, entry)
+
+    def _passed_on(
+        self,
+        leg: Leg,
+        response: Response,
+        start: StartResponse,
+        request: Request,
+        route: Route,
+        entry: Entry,
+    ) -> Iterable[bytes]:
         entry.status = response.status
         start(*_start(response, route, request))
         return _Body(self.journal, entry, leg.stream, bodies.of_response(response, request.method))
@@ -134,6 +140,8 @@ class WsgiRelay:
                 "gunicorn --worker-class gevent has, and gevent.pywsgi",
             )
         exchange = Exchange(request, near, route, _here().legs, entry)
+        declined: list[tuple[Leg, Response]] = []
+        exchange.declined = lambda leg, response: declined.append((leg, response))
         pywsgi = "gunicorn.socket" not in environ
         if pywsgi:
             # It wants to hear what was answered, and hands its socket over after a 101.
@@ -142,10 +150,59 @@ class WsgiRelay:
             exchange.run()
         except (Gone, ClientLeft):
             pass
+        if declined:
+            return self._passed_on(*declined[0], start, request, route, entry)
         self.journal.close(entry)
-        if not pywsgi or entry.status != HTTPStatus.SWITCHING_PROTOCOLS:
+        if not pywsgi:
             raise StopIteration  # how gunicorn is told that the connection is used up
         return []
+
+
+class _Sender:
+    """Sends a request's body while the answer is waited for: it may come before its end."""
+
+    def __init__(self, environ: Environ, request: Request, upstream: Stream) -> None:
+        self._environ = environ
+        self._request = request
+        self._upstream = upstream
+        self._unread: Exception | None = None
+
+    def answer(self) -> Response:
+        """The upstream's. Raises Gone, Unreachable, and BadHead for what the client sent."""
+        sending = gevent.spawn(self._send) if self._request.has_body else None
+        try:
+            response = read_answer(self._upstream, lambda interim: None)
+            if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                raise BadHead("it changes the protocol, and nobody asked")
+            return response
+        except BadHead as error:
+            raise Unreachable(senseless(error)) from None
+        except Gone:
+            if self._unread is None:
+                raise
+            raise BadHead("the request's body cannot be read") from self._unread
+        finally:
+            if sending is not None:
+                sending.kill()
+
+    def _send(self) -> None:
+        chunked, upstream = self._request.chunked, self._upstream
+        body = input_of(self._environ, self._request)
+        try:
+            while data := self._next(body):
+                upstream.write(bodies.chunk(data) if chunked else data)
+            if chunked and self._unread is None:
+                upstream.write(bodies.LAST_CHUNK)
+        except Gone:
+            return  # it may answer all the same, and say why
+
+    def _next(self, body: Iterator[bytes]) -> bytes:
+        try:
+            return next(body, b"")
+        except Exception as error:  # each server has its own
+            self._unread = error
+            self._upstream.close()  # it must not wait for more
+            return b""
 
 
 class _Body:
@@ -206,22 +263,6 @@ def wsgi(
         any_host=not allow_hosts,
     )
     return WsgiRelay(Routes(routes), gate, app, permit)
-
-
-def _answer_of(stream: Stream) -> Response:
-    while True:
-        try:
-            head = stream.head(limits.RELAY_ANSWER_S, limits.RELAY_HEAD_S)
-            if head is None:
-                raise Gone("it closed the connection")
-            response = heads.response(head)
-            if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
-                raise BadHead("it changes the protocol, and nobody asked")
-        except BadHead as error:
-            found = Failure(502, "BAD_RESPONSE", f"the upstream's answer: {error.why}")
-            raise Unreachable(found) from None
-        if not response.interim:
-            return response
 
 
 def _start(response: Response, route: Route, request: Request) -> tuple[str, list[tuple[str, str]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from .. import limits
@@ -18,8 +19,10 @@ from ..transport.deadline import Deadline
 from ..transport.dial import reach
 from ..transport.trace import Tracer
 from ..values import Trace
+from . import heads
+from .heads import BadHead, Response
 from .routes import Route, as_http
-from .stream import Stream, keep_alive
+from .stream import Gone, Silent, Stream, keep_alive
 
 _TIMEOUTS = ("TARGET_NO_ANSWER", "TARGET_TIMEOUT", "PROXY_STALLS_ON_CONNECT")
 
@@ -129,3 +132,41 @@ class Legs:
         for idle in self._idle.values():
             while idle:
                 idle.pop().stream.close()
+
+
+def read_answer(stream: Stream, interim: Callable[[Response], object]) -> Response:
+    """The one that counts; ``interim`` is given those before it. Raises Gone and BadHead."""
+    for _ in range(limits.RELAY_INTERIM):
+        head = _answer_head(stream)
+        if head is None:
+            raise Gone("it closed the connection")
+        response = heads.response(head)
+        if not response.interim:
+            return response
+        interim(response)
+    raise BadHead("there is no end of interim answers")
+
+
+def _answer_head(stream: Stream) -> bytes | None:
+    """It may be silent for as long as it takes the request's body, and then its time begins."""
+    while True:
+        sent = stream.sent
+        try:
+            return stream.head(limits.RELAY_ANSWER_S, limits.RELAY_HEAD_S)
+        except Silent:
+            if stream.sent == sent:
+                raise
+
+
+def lost(error: Gone) -> Failure:
+    """What it means that an upstream gave no answer."""
+    if isinstance(error, Silent):
+        return Failure(504, "TARGET_NO_ANSWER", "the upstream does not answer")
+    return Failure(502, "TUNNEL_CLOSED", f"the upstream hung up before it answered: {error}")
+
+
+def senseless(error: BadHead) -> Failure:
+    """What it means that an answer cannot be read."""
+    if error.status == HTTPStatus.REQUEST_TIMEOUT:
+        return Failure(504, "TARGET_NO_ANSWER", "the upstream began to answer and did not go on")
+    return Failure(502, "BAD_RESPONSE", f"the upstream's answer: {error.why}")

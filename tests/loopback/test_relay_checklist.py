@@ -220,6 +220,29 @@ def test_an_upload_that_is_answered_early_still_hears_the_answer(bench: Bench) -
     assert said.endswith(b"\r\n\r\nmuch")
 
 
+def test_a_long_upload_outlasts_the_patience_for_an_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RELAY_ANSWER_S", 1.5)
+
+    def serve(sock: socket.socket) -> None:
+        data = read_head(sock).partition(b"\r\n\r\n")[2]
+        while len(data) < 20:
+            more = sock.recv(100)
+            assert more
+            data += more
+        sock.sendall(OK)
+        until_closed(sock)
+
+    server = bench.server(serve)
+    with relay_to(server.port) as relay, Client(relay.port) as client:
+        client.request("/", "Content-Length: 20", method="POST")
+        for _ in range(20):
+            client.say(b"x")
+            threading.Event().wait(0.1)  # all of it takes longer than the patience
+        assert client.status() == 200
+
+
 def test_a_slow_reader_of_a_download_holds_the_upstream(bench: Bench) -> None:
     sent: queue.Queue[int] = queue.Queue()
 

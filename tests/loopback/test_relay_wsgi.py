@@ -42,7 +42,7 @@ class Upstream:
             until_closed(sock)
             self.closed.set()
             return
-        if b"websocket" in head:
+        if b"websocket" in head and not head.startswith(b"GET /declined "):
             self.heads.append(websocket(sock))
             with contextlib.suppress(ConnectionError):
                 while data := sock.recv(65536):
@@ -204,6 +204,17 @@ def test_a_browser_that_leaves_before_there_is_a_websocket(port: int, upstream: 
     app = upstream.app
     if app is not None:
         eventually(lambda: not app.journal.live, "it is over for the journal too")
+
+
+def test_an_upgrade_that_the_upstream_declines(port: int, upstream: Upstream) -> None:
+    with Client(port) as client:
+        client.sock.settimeout(60)
+        client.upgrade("/dev/ws/declined")
+        head = client.head()
+        assert head.startswith("HTTP/1.1 201 Made")
+        assert "X-Up: 1\r\n" in head
+        assert client.until(b"}").count(b"GET /declined ") == 1
+    assert upstream.heads[0].startswith(b"GET /declined HTTP/1.1\r\n")
 
 
 def test_pages_of_other_sites(port: int, upstream: Upstream) -> None:
