@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..relay.relay import OnHub
 
 
+PORT = "\0"  # in what is shown, until it is known
 FOUND = "\0"  # what no argument can hold: --inject-token without a file
 HEADER = "Set upstream; PREFIX=NAME:VALUE for one of several."
 _HTTP_ONLY = (
@@ -130,7 +131,7 @@ def _forward(
         raise ConfigError("--tcp leads to one place", hint="give --to HOST:PORT once")
     options.pop("allow_plaintext", None)
     forward = TcpForward(targets[0], listen=where, **options)
-    return forward, [f"forwarding {where[0]}:{{port}} to {targets[0]}"]
+    return forward, [f"forwarding {_host(where)}:{PORT} to {targets[0]}"]
 
 
 def _relay(
@@ -172,7 +173,7 @@ def _relay(
         status_page=given["status"],
         **more,
     )
-    address = f"http://{where[0]}:{{port}}"
+    address = f"http://{_host(where)}:{PORT}"
     shown = [f"serving {address}" + ("" if token is None else "/.gwsync/login, with the token")]
     if given["status"]:
         shown.append(f"status {address}/.gwsync/status")
@@ -189,7 +190,7 @@ def _serve(running: OnHub, listen: str, shown: list[str]) -> None:
         ) from None
     with running, _ended_by_sigterm():
         for text in shown:
-            output.line(text.format(port=running.port))
+            output.line(text.replace(PORT, str(running.port)))
         threading.Event().wait()
 
 
@@ -265,6 +266,10 @@ def _injected(given: str | None, places: dict[str, str]) -> dict[str, str]:
             hint="set GWSYNC_TOKEN, or give --inject-token FILE",
         )
     return {prefix: token}
+
+
+def _host(where: tuple[str, int]) -> str:
+    return f"[{where[0]}]" if ":" in where[0] else where[0]
 
 
 def _target(text: str) -> tuple[str, str]:

@@ -100,6 +100,16 @@ def test_each_upstream_has_its_own_secrets(bench: Bench, tmp_path: Path) -> None
         assert "X-All: 1\r\n" in one.heads[0]
 
 
+@pytest.mark.parametrize("kind", [("--to",), ("--tcp", "--to")])
+def test_an_address_of_ipv6_is_shown_as_one_types_it(kind: tuple[str, ...], bench: Bench) -> None:
+    to = Upstream(bench).url.removeprefix("http://" if "--tcp" in kind else "")
+    with Running(["relay", "--listen", "[::1]:0", *kind, to], env={}) as running:
+        line = running.line("forwarding" if "--tcp" in kind else "serving")
+        address = line.split()[1].removeprefix("http://")
+        with urllib.request.urlopen(f"http://{address}/", timeout=10) as answer:
+            assert answer.read() == b"hello"
+
+
 def test_a_service_that_knows_its_path(bench: Bench) -> None:
     """Its links begin with its base path: the relay leads there, and nothing is taken off."""
     upstream = Upstream(bench)
