@@ -74,12 +74,13 @@ class Rewriter:
         payload, masked = _payload(frame)
         try:
             message = json.loads(payload)
-        except ValueError:
+            changed = self._change(message) if isinstance(message, dict) else None
+            if changed is None:
+                return None
+            text = json.dumps(changed, separators=(",", ":"))
+        except (ValueError, RecursionError):  # nobody else takes it for JSON either
             return None
-        changed = self._change(message) if isinstance(message, dict) else None
-        if changed is None:
-            return None
-        return _frame(json.dumps(changed, separators=(",", ":")).encode(), masked)
+        return _frame(text.encode(), masked)
 
 
 class Injection:
@@ -105,6 +106,7 @@ class Injection:
     def _proof(self, params: Message, theirs: Message) -> Message:
         client = params.get("client")
         client = client if isinstance(client, dict) else {}
+        scopes = params.get("scopes")
         signed_at = theirs.get("signedAt")
         signed_at = signed_at if isinstance(signed_at, int) else 0
         nonce = str(theirs.get("nonce", ""))
@@ -113,7 +115,7 @@ class Injection:
             client_id=str(client.get("id", "")),
             client_mode=str(client.get("mode", "")),
             role=str(params.get("role", "operator")),
-            scopes=[str(scope) for scope in params.get("scopes") or ()],
+            scopes=[str(scope) for scope in scopes] if isinstance(scopes, list) else [],
             signed_at_ms=signed_at,
             token=self._token,
             nonce=nonce,

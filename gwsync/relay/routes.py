@@ -20,6 +20,7 @@ from . import heads
 
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _SEPARATORS = re.compile(rb"/|\\|%2f|%5c", re.IGNORECASE)
+_SEMICOLON = re.compile(rb";|%3b", re.IGNORECASE)
 _DOT = re.compile(rb"%2e", re.IGNORECASE)
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -134,7 +135,8 @@ def as_http(text: str) -> str:
 
 def _check_stays(path: bytes) -> None:
     """That the path does not climb out of what the route leads to."""
-    parts = _SEPARATORS.split(_DOT.sub(b".", path))
+    # some servers take what a semicolon begins for no part of a name
+    parts = [_SEMICOLON.split(part)[0] for part in _SEPARATORS.split(_DOT.sub(b".", path))]
     if b".." in parts or b"." in parts:
         raise heads.BadHead("the path has dots that climb out of its route")
 
