@@ -19,7 +19,7 @@ from http import HTTPStatus
 from ..errors import ConfigError
 from .heads import Headers, Request
 
-COOKIE = b"gwsync_relay"
+COOKIE = b"gwsync_relay"  # what the names of ours begin with
 TOKEN_HEADER = b"x-gwsync-relay-token"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORTS = {"http": 80, "https": 443}
@@ -143,7 +143,7 @@ class Gate:
         return any(
             hmac.compare_digest(value, self.cookie())
             for name, value in cookies(request.headers)
-            if name == COOKIE
+            if name.startswith(COOKIE)
         )
 
     def is_token(self, text: str) -> bool:
@@ -151,8 +151,15 @@ class Gate:
 
     def cookie(self) -> bytes:
         """What a browser keeps: made of the token, but not the token."""
+        return self._made_of_token(b"gwsync relay cookie")
+
+    def cookie_name(self) -> bytes:
+        """One for each token: all ports of a host share their cookies."""
+        return COOKIE + b"_" + self._made_of_token(b"gwsync relay cookie's name")[:8]
+
+    def _made_of_token(self, label: bytes) -> bytes:
         token = (self.token or "").encode()
-        return hmac.new(token, b"gwsync relay cookie", hashlib.sha256).hexdigest().encode()
+        return hmac.new(token, label, hashlib.sha256).hexdigest().encode()
 
 
 def cookies(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -11,7 +11,7 @@ import gevent
 from .. import limits
 from . import bodies, heads, pages
 from .exchange import ClientLeft, Exchange
-from .gate import COOKIE, Refused
+from .gate import Refused
 from .heads import BadHead, Request
 from .journal import Entry
 from .stream import Gone, Stream
@@ -155,8 +155,8 @@ class Visit:
         if not gate.is_token(fields.get("token", [""])[0]):
             gevent.sleep(0.5)  # guesses take their time
             return 401, pages.login("That is not the token.", goal, close=True)
-        cookie = f"{COOKIE.decode()}={gate.cookie().decode()}; Path=/; HttpOnly; SameSite=Strict"
-        extra = (("Location", goal), ("Set-Cookie", cookie))
+        cookie = _text(gate.cookie_name() + b"=" + gate.cookie())
+        extra = (("Location", goal), ("Set-Cookie", f"{cookie}; Path=/; HttpOnly; SameSite=Strict"))
         return 303, pages.answer(303, "", close=True, extra=extra)
 
     def _form(self, request: Request) -> str:

@@ -548,6 +548,25 @@ def test_the_token_by_form_link_and_header(bench: Bench, upstream: Upstream) -> 
     assert b"Cookie: x=y\r\n" in sent
 
 
+def test_two_relays_of_one_host_do_not_lose_each_others_cookie(bench: Bench) -> None:
+    """A browser keeps one cookie of a name for a host, whatever its ports."""
+    one, two = Upstream(bench), Upstream(bench)
+    kept: dict[str, str] = {}
+    with (
+        relay_to(one.server.port, token="canary-token-1") as first,
+        relay_to(two.server.port, token="canary-token-2") as second,
+    ):
+        for relay, token in ((first, "canary-token-1"), (second, "canary-token-2")):
+            link = get(relay, f"/.gwsync/login?token={token}").decode()
+            name, _, value = link.split("Set-Cookie: ")[1].split(";")[0].partition("=")
+            kept[name] = value
+        cookies = "; ".join(f"{name}={value}" for name, value in kept.items())
+        for relay in (first, second):
+            assert get(relay, "/", f"Cookie: {cookies}; mine=1").endswith(b"ok")
+    for upstream in (one, two):
+        assert b"Cookie: mine=1\r\n" in upstream.heads[0]  # nor does either hear of the other's
+
+
 def test_the_status_page(relay: Relay) -> None:
     get(relay, "/seen?secret=1")
     page = get(relay, "/.gwsync/status")
