@@ -228,7 +228,7 @@ def _npm_command() -> list[str]:
     """
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None:
-        raise InstallError("npm is needed to install the gateway, and there is none on PATH")
+        raise InstallError("npm is needed, and there is none on PATH")
     script = os.path.realpath(npm)
     return [node, script] if node and script.endswith(".js") else [npm]
 
