@@ -37,6 +37,9 @@ class FrameWalk:
             self._head = b""
         end = len(data)
         while at < end and self.code is None:
+            at = _past_small(data, at, end)
+            if at >= end:
+                break
             size = frame_size(data, at, end)
             if size is None:
                 self._head = data[at:]
@@ -60,6 +63,20 @@ class FrameWalk:
             payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
         self.code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
         self.reason = payload[2:]
+
+
+def _past_small(data: bytes, at: int, end: int) -> int:
+    """Where the first frame is that is not one of those of which a read has many."""
+    last = end - 4  # a head of up to 64 KB, without a mask, is whole
+    while at <= last and data[at] & 0x0F != _CLOSE:
+        size = data[at + 1]
+        if size < 126:
+            at += 2 + size
+        elif size == 126:
+            at += 4 + (data[at + 2] << 8) + data[at + 3]
+        else:
+            break
+    return at
 
 
 def frame_size(data: bytes, at: int, end: int) -> int | None:
