@@ -18,14 +18,20 @@ Environ = dict[str, Any]
 _PATH = "/:@!$&'()*+,;=-._~"
 
 
-def request_of(environ: Environ) -> Request:
-    """The head that the server took apart, put together, and read as strictly as any."""
-    target = environ.get("RAW_URI")
-    if not target or not target.startswith("/"):  # pywsgi keeps the decoded path only
+def target_of(environ: Environ) -> str:
+    """Path and query, as they were sent if the server kept that."""
+    target = str(environ.get("RAW_URI") or "")
+    if not target.startswith("/"):  # pywsgi keeps the decoded path only
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         query = environ.get("QUERY_STRING", "")
         target = quote(path.encode("latin-1"), safe=_PATH) or "/"
         target += f"?{query}" if query else ""
+    return target
+
+
+def request_of(environ: Environ) -> Request:
+    """The head that the server took apart, put together, and read as strictly as any."""
+    target = target_of(environ)
     lines = [f"{environ['REQUEST_METHOD']} {target} {environ.get('SERVER_PROTOCOL', 'HTTP/1.1')}"]
     for key, value in environ.items():
         if key.startswith("HTTP_") and key != "HTTP_EXPECT":  # that is between it and the client

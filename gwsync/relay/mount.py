@@ -17,7 +17,7 @@ import gevent
 from .. import limits
 from ..runtime.inbox import Inbox
 from . import bodies, headers, pages
-from .environ import Environ, input_of, near_of, request_of
+from .environ import Environ, input_of, near_of, request_of, target_of
 from .exchange import ClientLeft, Exchange
 from .gate import Gate, Refused
 from .heads import BadHead, Request, Response
@@ -64,15 +64,17 @@ class WsgiRelay:
         self._permit = permit
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = target_of(environ).partition("?")[0].encode("latin-1")
+        route = self._routes.find(path)
+        if route is None and self._app is not None:
+            return self._app(environ, start_response)  # whatever a relay would say of it
         try:
             request = request_of(environ)
-            route = self._routes.find(request.path)
         except BadHead as error:
             return _said(start_response, Failure(error.status, "", error.why), None, "")
         if route is None:
-            if self._app is not None:
-                return self._app(environ, start_response)
             return _said(start_response, Failure(404, "", "no route has such a path"), request, "")
+        permitted = self._permit is None or self._permit(environ)
         client = f"{environ.get('REMOTE_ADDR', '')}:{environ.get('REMOTE_PORT', '')}"
         entry = Entry(
             client, what=f"{request.method.decode()} {request.path.decode()}", to=route.to
@@ -80,7 +82,7 @@ class WsgiRelay:
         self.journal.open(entry)
         try:
             self._gate.check(request)
-            if self._permit is not None and not self._permit(environ):
+            if not permitted:
                 raise Refused(HTTPStatus.FORBIDDEN, "this service does not permit it")
             if request.upgrades:
                 return self._websocket(environ, start_response, request, route, entry)

@@ -157,6 +157,27 @@ def test_one_more_route(port: int, upstream: Upstream) -> None:
     assert "Cookie: a=b\r\n" in head
 
 
+def test_what_is_not_the_relays_is_left_to_the_service(port: int, upstream: Upstream) -> None:
+    """A load balancer's question without a Host, a path that a relay would refuse."""
+    for request in (b"GET /health HTTP/1.0\r\n\r\n", b"GET /a/../b HTTP/1.0\r\nHost: a b\r\n\r\n"):
+        with Client(port, request) as client:
+            client.sock.settimeout(60)
+            assert client.rest().endswith(b"legacy")
+    assert not upstream.heads
+
+
+def test_a_permit_that_fails_leaves_nothing_behind(upstream: Upstream) -> None:
+    def fails(environ: Any) -> bool:
+        raise LookupError("no such session")
+
+    app = wsgi(f"http://127.0.0.1:{upstream.port}", permit=fails)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": "a"}
+    with pytest.raises(LookupError):
+        app(environ, _nothing)
+    assert not app.journal.live
+    assert not upstream.heads
+
+
 def test_each_route_has_its_own_path_and_headers(port: int, upstream: Upstream) -> None:
     for path in ("/dev/ws/a", "/dev/kept/a"):
         with Client(port) as client:
