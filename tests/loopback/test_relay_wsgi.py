@@ -166,6 +166,16 @@ def test_what_is_not_the_relays_is_left_to_the_service(port: int, upstream: Upst
     assert not upstream.heads
 
 
+def test_nobody_gets_in_without_a_permit(upstream: Upstream) -> None:
+    said: list[str] = []
+    app = wsgi(f"http://127.0.0.1:{upstream.port}", permit=lambda environ: False)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": "a"}
+    assert b"does not permit" in b"".join(app(environ, lambda status, told: said.append(status)))
+    assert said == ["403 Forbidden"]
+    assert (app.journal.refused, app.journal.live) == (1, {})
+    assert not upstream.heads
+
+
 def test_a_permit_that_fails_leaves_nothing_behind(upstream: Upstream) -> None:
     def fails(environ: Any) -> bool:
         raise LookupError("no such session")

@@ -521,6 +521,20 @@ RELAYING = (
         (LOOPBACK + "test_relay_wsgi.py::test_pages_of_other_sites",),
     ),
     Guard(
+        "relay: a mount asks the service",
+        "relay/mount.py",
+        "if not permitted:",
+        "if False:",
+        (LOOPBACK + "test_relay_wsgi.py::test_nobody_gets_in_without_a_permit",),
+    ),
+    Guard(
+        "relay: the gateway's token goes to the gateway only",
+        "cli/relay.py",
+        "inject_token=inject.get(prefix)",
+        "inject_token=next(iter(inject.values()), None)",
+        (LOOPBACK + "test_relay_command.py::test_each_upstream_has_its_own_secrets",),
+    ),
+    Guard(
         "relay: headers of a hop stay there",
         "relay/headers.py",
         "if (low := name.lower()) not in _HOP and",
