@@ -46,6 +46,7 @@ class Exchange:
         self.answered = False
         self.hand_over: Callable[[Response], object] | None = None  # who else says the 101
         self.declined: Callable[[Leg, Response], object] | None = None  # or that there is none
+        self.idle_s = limits.RELAY_IDLE_S  # of an answer that is under way
         self._legs = legs
         self._leg: Leg | None = None
         self._main: Any = gevent.getcurrent()
@@ -223,7 +224,7 @@ class Exchange:
             client.write(head + bodies.LAST_CHUNK)
             return
         client.write(head)
-        for data in upstream.body(decoder, limits.RELAY_IDLE_S):
+        for data in upstream.body(decoder, self.idle_s):
             client.write(bodies.chunk(data) if chunked else data)
         if chunked:
             client.write(bodies.LAST_CHUNK)
@@ -241,7 +242,7 @@ class Exchange:
 
     # -- both ---------------------------------------------------------------------------------
     def _tunnel(self, leg: Leg, response: Response) -> None:
-        wrong = headers.sound_upgrade(self.request, response)
+        wrong = headers.sound_upgrade(self.request, response, self.route)
         if wrong:
             raise Unreachable(Failure(502, "BAD_RESPONSE", f"the upstream's 101: {wrong}"))
         self.answered = True

@@ -161,7 +161,7 @@ def check_upgrade(request: Request) -> None:
         raise BadHead("an upgrade needs one Sec-WebSocket-Version")
 
 
-def sound_upgrade(request: Request, response: Response) -> str:
+def sound_upgrade(request: Request, response: Response, route: Route) -> str:
     """What is wrong with a 101, or nothing."""
     key = request.value(b"sec-websocket-key") or b""
     proof = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
@@ -175,4 +175,8 @@ def sound_upgrade(request: Request, response: Response) -> str:
     ]
     if len(chosen) > 1 or any(one not in offered for one in chosen):
         return "it chose a subprotocol that was not offered"
+    offered_any = request.values(b"sec-websocket-extensions")
+    extensions = response.values(b"sec-websocket-extensions")
+    if extensions and (route.inject_token is not None or not offered_any):
+        return "it chose an extension that was not offered"
     return ""

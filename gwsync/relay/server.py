@@ -121,7 +121,7 @@ class Server:
         self.journal = Journal()
         self.health_path = health_path
         self.shows_status = shows_status
-        self._idle_timeout = idle_timeout
+        self.idle_timeout = idle_timeout
         self._probe = probe
         self._health: Any = None
         self._visits: set[Visit] = set()
@@ -160,11 +160,11 @@ class Server:
 
     def _sweep(self) -> None:
         while True:
-            gevent.sleep(min(limits.RELAY_SWEEP_S, self._idle_timeout / 2))
+            gevent.sleep(min(limits.RELAY_SWEEP_S, self.idle_timeout / 2))
             self.legs.sweep()
             now = time.monotonic()
             for entry in tuple(self.journal.live.values()):
-                if entry.live is not None and idle_since(entry.live, now, self._idle_timeout):
+                if entry.live is not None and idle_since(entry.live, now, self.idle_timeout):
                     gevent.spawn(entry.live.end, "silence")
 
     # -- what it tells ------------------------------------------------------------------------

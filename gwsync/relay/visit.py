@@ -75,6 +75,7 @@ class Visit:
             return self._reply(request, entry, (404, pages.failure(found, request, "", close=True)))
         entry.to = route.to
         exchange = Exchange(request, self.stream, route, self._relay.legs, entry)
+        exchange.idle_s = self._relay.idle_timeout
         try:
             return exchange.run()
         except Unreachable as error:

@@ -330,6 +330,23 @@ def test_a_kept_connection_that_falls_silent_is_not_asked_twice(
     assert fickle.lines == [b"GET /first HTTP/1.1", b"GET /second HTTP/1.1"]
 
 
+def test_a_stream_that_falls_silent_is_ended(bench: Bench) -> None:
+    ended = threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        read_head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n")
+        until_closed(sock)
+        ended.set()
+
+    server = bench.server(serve)
+    with relay_to(server.port, idle_timeout=0.3) as relay, Client(relay.port) as client:
+        client.request()
+        said = client.rest()
+        assert said.endswith(b"data: one\n\n\r\n")  # and no last chunk: it was not all
+        assert ended.wait(10)
+
+
 def test_a_page_for_a_person() -> None:
     with Relay("http://127.0.0.1:1/<b>") as relay, Client(relay.port) as client:
         client.request("/<script>", "Accept: text/html", "Connection: close")

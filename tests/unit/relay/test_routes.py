@@ -158,11 +158,12 @@ def test_an_unsound_101() -> None:
 
     def wrong(*lines: bytes) -> str:
         response = heads.response(b"\r\n".join([b"HTTP/1.1 101 S", *lines]))
-        return headers.sound_upgrade(request, response)
+        return headers.sound_upgrade(request, response, Route("https://box"))
 
     up, proof = b"Upgrade: websocket", b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
     assert wrong(up, proof) == ""
     assert wrong(up, proof, b"Sec-WebSocket-Protocol: b") == ""
     assert "not offered" in wrong(up, proof, b"Sec-WebSocket-Protocol: c")
+    assert "extension" in wrong(up, proof, b"Sec-WebSocket-Extensions: permessage-deflate")
     assert "something else" in wrong(proof)
     assert "does not fit" in wrong(up)
