@@ -183,10 +183,9 @@ def test_an_upload_that_is_answered_early(closes: bool, bench: Bench) -> None:
         with contextlib.suppress(OSError):
             for _ in range(size // 65536):
                 client.say(b"x" * 65536)
-        said = client.rest()
+        assert client.status() == 413
+        assert client.exactly(4) == b"much"
         over.set()
-    assert said.startswith(b"HTTP/1.1 413 ")
-    assert said.endswith(b"\r\n\r\nmuch")
 
 
 def test_a_chunked_upload(bench: Bench) -> None:
