@@ -143,7 +143,7 @@ def test_it_comes_back_with_the_gateway(gateway: RealGateway, page: Page, tmp_pa
         page.goto(relay.url)
         page.get_by_label("Chat composer").wait_for()
         gateway.reload()
-        eventually(lambda: again(seen, page), "another WebSocket", 60)
+        eventually(lambda: again(seen, page), "another WebSocket", 150)
         gateway.wait_ready()
         chat(page, 62)
         assert gateway.token not in "".join(seen.frames)
