@@ -37,7 +37,11 @@ def main() -> None:
         began = time.monotonic()
         load.append(round(os.getloadavg()[0], 1))
         measured = measure(ROWS[key], options.rounds, context, frozenset(options.side))
-        figures[key] = {**as_json(measured), "rounds": ROWS[key].rounds or options.rounds}
+        figures[key] = {
+            **as_json(measured),
+            "rounds": ROWS[key].rounds or options.rounds,
+            "load_before": load[-1],
+        }
         print(block(key, figures[key]))
         took = time.monotonic() - began
         print(f"  {took:.0f} s, load average before it {load[-1]}\n", flush=True)

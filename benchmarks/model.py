@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # Metrics of which more is better; of all others less is.
-MORE_IS_BETTER = {"rate"}
+MORE_IS_BETTER = {"rate", "mb_s"}
 UNITS = {
     "cpu_us": "us CPU",
     "rate": "a second",
+    "mb_s": "MB a second",
+    "failed": "failed",
     "p50_us": "us p50",
     "p50_first_us": "us p50 of the first",
     "p99_us": "us p99",

@@ -40,6 +40,8 @@ PLOTTED = {
     "idle-connections": "kb_each",
     "import": "ms",
     "one-shot": "ms",
+    "relay-stream": "mb_s",
+    "relay-short-16": "cpu_us",
 }
 
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import plots
+from . import plots, relaying
 from .model import UNITS
 from .table import block, number
 
@@ -44,6 +44,9 @@ def machine(packages: Any) -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+    if (nginx := relaying.nginx_program()) is not None:
+        done = subprocess.run([nginx, "-v"], capture_output=True, text=True)
+        versions["nginx"] = done.stderr.strip().rpartition("/")[2]
     if packages is not None:
         done = subprocess.run([packages.node, "--version"], capture_output=True, text=True)
         versions["node"] = done.stdout.strip().lstrip("v")
@@ -66,8 +69,8 @@ def write(whole: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / "results.json"
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        whole = {**whole, "rows": {**before, **whole["rows"]}}
+        before = json.loads(path.read_text(encoding="utf-8"))
+        whole = {"machine": _both(before, whole), "rows": {**before["rows"], **whole["rows"]}}
     path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     draw(whole, RESULTS)
     blocks = "\n\n".join(block(key, row) for key, row in whole["rows"].items())
@@ -77,6 +80,16 @@ def write(whole: dict[str, Any]) -> None:
     _, end, tail = rest.partition(END + "\n")
     if begin and end:
         README.write_text(f"{head}{begin}\n{table(whole)}\n{end}{tail}", encoding="utf-8")
+
+
+def _both(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The machine of old rows and new ones: all versions, and the loads of all."""
+    kept = set(before["rows"]) - set(now["rows"])
+    if not kept:
+        return dict(now["machine"])
+    versions = {**before["machine"]["versions"], **now["machine"]["versions"]}
+    load = [*before["machine"]["load_before_each_row"], *now["machine"]["load_before_each_row"]]
+    return {**now["machine"], "versions": versions, "load_before_each_row": load}
 
 
 def draw(whole: dict[str, Any], directory: Path) -> None:

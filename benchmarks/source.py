@@ -10,9 +10,7 @@ The row ``drain`` shows that it is.
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
-import hashlib
 import json
 import re
 import resource
@@ -24,8 +22,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .bodies import Blob, dumps, events, halves, hello, text_frame
+from .handshake import accept
 
-GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 HEAD = 1024  # bytes of a request that are looked at
 ID = re.compile(rb'"id": ?"([^"]*)"')
 METHOD = re.compile(rb'"method": ?"([^"]*)"')
@@ -79,13 +77,7 @@ class Client:
                 raise OSError("closed")
             head += got
         head, _, rest = head.partition(b"\r\n\r\n")
-        found = re.search(rb"(?i)sec-websocket-key:\s*(\S+)", head)
-        assert found is not None
-        accept = base64.b64encode(hashlib.sha1(found[1] + GUID).digest())
-        self._sock.sendall(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
+        self._sock.sendall(accept(head))
         return bytearray(rest)
 
     def _answer(self, buffer: bytearray) -> None:

@@ -124,3 +124,27 @@ WORKER_IDLE_S = 10.0  # an idle callback thread leaves after this
 # -- the state directory --------------------------------------------------------
 STATE_FILES = 64  # of which what they hold is kept
 STATE_FILE_SETTLED_NS = 100_000_000  # not before: some file systems count in hundredths
+
+# -- the relay ------------------------------------------------------------------
+RELAY_HEAD_BYTES = 64 * 1024  # of a request, and of an answer
+RELAY_INTERIM = 20  # answers of 1xx before the one that counts
+RELAY_HEADERS = 100  # what Apache allows
+RELAY_TARGET_BYTES = 32 * 1024  # of path and query
+RELAY_CHUNK_LINE_BYTES = 8 * 1024  # a chunk's size and extensions, or one trailer
+RELAY_HEAD_S = 10.0  # from a request's first byte to the end of its head
+RELAY_KEPT_S = 75.0  # of a connection between two requests, as nginx has it
+RELAY_STALL_S = 60.0  # of a request's body
+RELAY_ANSWER_S = 300.0  # for the upstream's head: long-polls take their time
+RELAY_IDLE_S = 3600.0  # of a stream or a WebSocket with no byte either way
+RELAY_SWEEP_S = 5.0  # how often idle ones are looked for
+RELAY_CONNECTIONS = 2000  # at a time; one more is told 503
+RELAY_CLOSE_S = 2.0  # for the other side to see the end before its socket is closed
+RELAY_STOP_S = 5.0  # for what is under way when the relay stops
+RELAY_COPY_BYTES = 64 * 1024  # read at once, and not more before it was written
+RELAY_KEEPALIVE_S = 30.0  # of silence before TCP asks whether the peer is still there
+RELAY_GONE_S = 60.0  # for a peer to acknowledge what it was sent
+RELAY_HEALTH_KEPT_S = 2.0  # an answer of /healthz, so that asking costs the proxy little
+RELAY_LOGIN_BYTES = 4096  # of the form with the token
+RELAY_IDLE_LEGS = 16  # to one upstream, kept for the next request
+RELAY_HELLO_BYTES = 4 * 1024 * 1024  # a gateway's answer to `connect`
+RELAY_LEG_KEPT_S = 4.0  # shorter than the 5 s after which node closes them

@@ -177,9 +177,9 @@ def params_of(job: Job) -> dict[str, Any]:
     return {"sessionKey": "main", "text": (text * (size // len(text) + 1))[:size]}
 
 
-def rss_kb() -> int:
-    """What this process has in memory just now, or had there until the system needed the room."""
-    with open("/proc/self/status") as status:
+def rss_kb(pid: int | str = "self") -> int:
+    """What a process has in memory just now, or had there until the system needed the room."""
+    with open(f"/proc/{pid}/status") as status:
         found = dict(line.split(":", 1) for line in status)
     return sum(int(found.get(name, "0").split()[0]) for name in ("VmRSS", "VmSwap"))
 

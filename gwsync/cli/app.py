@@ -23,6 +23,7 @@ from .methods import methods
 from .options import Target
 from .pair import pair
 from .record import record
+from .relay import relay
 from .sessions import sessions
 from .status import status
 from .watch import watch
@@ -82,6 +83,7 @@ def app(ctx: click.Context) -> None:
       gwsync sessions                   its sessions, --watch: as they change
       gwsync approvals                  what agents wait for you to allow
       gwsync logs --follow              its log, as it grows
+      gwsync relay --to URL             take a browser through the proxy
       gwsync pair                       have this machine let in
       gwsync methods sessions           what can be called, and with what
 
@@ -110,6 +112,7 @@ COMMANDS = (
     owner,
     pair,
     record,
+    relay,
     sessions,
     status,
     watch,

@@ -45,6 +45,7 @@ _CREDENTIALS_CHANGED = 4001  # the close code with which the gateway says so
 _IN_SHELL = (
     (r"\bpass token=\.\.\.", "give --token-file FILE"),
     (r"\bpass password=\.\.\.", "give --password-file FILE"),
+    (r", or pass allow_network=True", ""),
     (r"\bor password=\.\.\.", "or --password-file FILE"),
     (r"\ba watch hears\b", "gwsync approvals --watch shows"),
     (r"\bresolve\(\) answers it by its whole id", "resolve takes its whole ID"),

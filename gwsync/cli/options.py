@@ -96,19 +96,20 @@ def _secret(name: str, value: str | None, path: str | None) -> str | None:
     return read_secret(name, path)
 
 
-def read_secret(name: str, path: str) -> str:
+def read_secret(name: str, path: str, option: str = "") -> str:
     """The secret in a file, without the line end that editors add."""
+    option = option or f"--{name}-file"
     try:
         secret = Path(path).expanduser().read_text("utf-8").strip()
     except OSError as error:
         raise ConfigError(
-            f"--{name}-file {path} cannot be read: {error.strerror}",
+            f"{option} {path} cannot be read: {error.strerror}",
             hint=f"give a file that holds the {name} and nothing else",
         ) from None
     except (UnicodeError, RuntimeError):  # RuntimeError: whose home is ~whom?
-        raise ConfigError(f"--{name}-file {path} holds no text") from None
+        raise ConfigError(f"{option} {path} holds no text") from None
     if not secret:
-        raise ConfigError(f"--{name}-file {path} is empty")
+        raise ConfigError(f"{option} {path} is empty")
     return secret
 
 

@@ -1,1 +1,1 @@
-"""JupyterLab in a real Chromium (tox -e browsers)."""
+"""JupyterLab, VS Code, terminals, a gateway's own pages in a real Chromium (tox -e browsers)."""

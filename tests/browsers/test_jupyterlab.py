@@ -55,11 +55,11 @@ def cell_with(words: str, cells: list[str]) -> int:
     return next(at for at, source in enumerate(cells) if words in source)
 
 
-def picture(page: Page, name: str) -> None:
+def picture(page: Page, name: str, height: int = 3600) -> None:
     """For people, into the directory that GWSYNC_SCREENSHOTS names."""
     directory = os.environ.get("GWSYNC_SCREENSHOTS")
     if directory:
-        page.set_viewport_size({"width": 1280, "height": 3600})
+        page.set_viewport_size({"width": 1280, "height": height})
         page.screenshot(path=Path(directory) / f"{name}.png")
 
 

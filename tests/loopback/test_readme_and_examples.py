@@ -19,6 +19,7 @@ ARGUMENTS = {
     "wsgi_service": ("--once",),
     "session_board": ("--once",),
     "flask_service": ("--once",),
+    "flask_relay": ("--once",),
 }
 DOCTEST = """
 import doctest, sys

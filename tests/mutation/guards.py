@@ -454,4 +454,184 @@ SPEED = (
     ),
 )
 
-GUARDS = DIALLING + PROXYING + READING + CALLING + SPEED + LIVING
+RELAY = UNIT + "relay/"
+RELAY_HTTP = LOOPBACK + "test_relay_http.py"
+TWO_READINGS = RELAY + "test_heads.py::test_what_has_two_readings_is_refused"
+
+
+def _gate(name: str, old: str, new: str, *tests: str) -> Guard:
+    notices = tuple(f"{RELAY}test_gate.py::{test}" for test in tests)
+    return Guard(f"relay: {name}", "relay/gate.py", old, new, notices)
+
+
+def _head(name: str, old: str, new: str = "if False:") -> Guard:
+    return Guard(f"relay: {name}", "relay/heads.py", old, new, (TWO_READINGS,))
+
+
+RELAYING = (
+    _gate(
+        "a Host that is not its own is refused",
+        'if not self._knows(request.host.decode("ascii").lower()):',
+        "if False:",
+        "test_hosts_of_a_relay_on_loopback",
+    ),
+    _gate(
+        "an Origin that is not its own is refused",
+        'or not self._ours(origins[0].decode("latin-1").lower(), request):',
+        "or False:",
+        "test_origins",
+    ),
+    _gate(
+        "two Origins are refused",
+        "if len(origins) > 1 or ",
+        "if ",
+        "test_two_origins_are_one_too_many",
+    ),
+    _gate(
+        "a WebSocket without an Origin is refused",
+        "if request.upgrades and not (self.allow_missing_origin or by_header):",
+        "if False:",
+        "test_no_origin",
+    ),
+    _gate(
+        "what pages of other sites embed is refused",
+        'if site == b"cross-site" and mode != b"navigate":',
+        "if False:",
+        "test_what_pages_of_other_sites_embed",
+    ),
+    _gate("the token is asked for", "if not self.admits(request):", "if False:", "test_the_token"),
+    _gate(
+        "the network needs a token",
+        "if not is_loopback(self.listen_host) and self.token is None:",
+        "if False:",
+        "test_the_network_needs_a_token",
+    ),
+    Guard(
+        "relay: each request goes through the gate",
+        "relay/visit.py",
+        "self._relay.gate.check(request)",
+        "pass",
+        (RELAY_HTTP + "::test_forged_origins", RELAY_HTTP + "::test_a_rebound_name"),
+    ),
+    Guard(
+        "relay: each request of a mount goes through the gate",
+        "relay/mount.py",
+        "self._gate.check(request)",
+        "pass",
+        (LOOPBACK + "test_relay_wsgi.py::test_pages_of_other_sites",),
+    ),
+    Guard(
+        "relay: a mount asks the service",
+        "relay/mount.py",
+        "if not permitted:",
+        "if False:",
+        (LOOPBACK + "test_relay_wsgi.py::test_nobody_gets_in_without_a_permit",),
+    ),
+    Guard(
+        "relay: the gateway's token goes to the gateway only",
+        "cli/relay.py",
+        "inject_token=inject.get(prefix)",
+        "inject_token=next(iter(inject.values()), None)",
+        (LOOPBACK + "test_relay_command.py::test_each_upstream_has_its_own_secrets",),
+    ),
+    Guard(
+        "relay: headers of a hop stay there",
+        "relay/headers.py",
+        "if (low := name.lower()) not in _HOP and",
+        "if (low := name.lower()) and",
+        (RELAY + "test_routes.py::test_what_belongs_to_the_hop_or_to_us_stays_here",),
+    ),
+    Guard(
+        "relay: headers that Connection lists stay there",
+        "relay/headers.py",
+        " and low not in listed",
+        "",
+        (RELAY + "test_routes.py::test_what_belongs_to_the_hop_or_to_us_stays_here",),
+    ),
+    Guard(
+        "relay: its token goes no further",
+        "relay/headers.py",
+        "or low in _NEVER_UP or",
+        "or",
+        (RELAY + "test_routes.py::test_what_belongs_to_the_hop_or_to_us_stays_here",),
+    ),
+    Guard(
+        "relay: its cookie goes no further",
+        "relay/headers.py",
+        "value = _without_ours(value)",
+        "pass",
+        (RELAY + "test_routes.py::test_what_belongs_to_the_hop_or_to_us_stays_here",),
+    ),
+    Guard(
+        "relay: a 101 proves that it heard this request",
+        "relay/headers.py",
+        'if response.values(b"sec-websocket-accept") != [proof]:',
+        "if False:",
+        (RELAY + "test_routes.py::test_an_unsound_101",),
+    ),
+    Guard(
+        "relay: nobody climbs out of a route",
+        "relay/routes.py",
+        'if b".." in parts or b"." in parts:',
+        "if False:",
+        (RELAY + "test_routes.py::test_nobody_climbs_out_of_a_route",),
+    ),
+    _head("a length beside a transfer coding is refused", "if codings and lengths:"),
+    _head("two lengths are refused", "if len(lengths) > 1 or (", "if ("),
+    _head(
+        "another transfer coding than chunked is refused",
+        'if len(codings) > 1 or codings[0].lower() != b"chunked":',
+    ),
+    Guard(
+        "relay: a head whose lines end in a bare LF is not waited for",
+        "relay/heads.py",
+        'if data.count(b"\\n") != data.count(b"\\r\\n"):',
+        "if False:",
+        (RELAY + "test_heads.py::test_a_head_of_bare_line_ends_is_not_waited_for",),
+    ),
+    _head("two Hosts are refused", "if len(hosts) != 1:", "if not hosts:"),
+    Guard(
+        "relay: a chunk's line ends in CR LF",
+        "relay/bodies.py",
+        'if not line.endswith(b"\\r\\n") or b"\\r" in line[:-2]:',
+        "if False:",
+        (RELAY + "test_bodies.py::test_bad_chunks",),
+    ),
+    Guard(
+        "relay: a chunk is as long as it said",
+        "relay/bodies.py",
+        'elif self._step == "end":\n            if line:',
+        'elif self._step == "end":\n            if False:',
+        (RELAY + "test_bodies.py::test_bad_chunks",),
+    ),
+    Guard(
+        "relay: a drip of bytes does not put the end of a head off",
+        "relay/stream.py",
+        "timer = gevent.Timeout.start_new(limit)",
+        "timer = gevent.Timeout.start_new(limit + 1e6)",
+        (RELAY_HTTP + "::test_a_slow_loris",),
+    ),
+    Guard(
+        "relay: a client that leaves ends the upstream's work",
+        "relay/exchange.py",
+        "self._throw(ClientLeft())",
+        "pass",
+        (RELAY_HTTP + "::test_a_client_that_leaves_ends_the_upstreams_work",),
+    ),
+    Guard(
+        "relay: what may have had its effect is not sent twice",
+        "relay/exchange.py",
+        "again = self.request.method in _SAFE and not self.request.has_body",
+        "again = True",
+        (RELAY_HTTP + "::test_what_may_have_had_its_effect_is_not_sent_twice",),
+    ),
+    Guard(
+        "relay: so many connections and no more",
+        "relay/server.py",
+        "if len(self.visits) >= self._most:",
+        "if False:",
+        (RELAY_HTTP + "::test_too_many",),
+    ),
+)
+
+GUARDS = DIALLING + PROXYING + READING + CALLING + SPEED + LIVING + RELAYING

@@ -68,14 +68,10 @@ def ensure(version: str = DEFAULT_VERSION) -> Installed:
     """Install Node and the gateway if they are not in the cache yet."""
     root = cache_root()
     root.mkdir(parents=True, exist_ok=True)
-    node_dir = root / f"node-{node_major(version)}"
     gateway_dir = root / version
-    with _lock(root / "install.lock"):
-        if not _node_in(node_dir).exists():
-            _install_node(node_dir, node_major(version))
-        installed = Installed(
-            _node_in(node_dir), gateway_dir / "node_modules" / "openclaw" / "openclaw.mjs"
-        )
+    with lock(root / "install.lock"):
+        node = ensure_node(root, node_major(version))
+        installed = Installed(node, gateway_dir / "node_modules" / "openclaw" / "openclaw.mjs")
         if not installed.openclaw.exists():
             _install_gateway(gateway_dir, version, installed.node)
     return installed
@@ -96,10 +92,10 @@ def ensure_schema(version: str = OFFICIAL_CLIENT_VERSION) -> Path:
     """Get that schema, and no gateway: it is there in seconds."""
     root, path = cache_root(), schema_path(version)
     root.mkdir(parents=True, exist_ok=True)
-    with _lock(root / "install.lock"):
+    with lock(root / "install.lock"):
         if not path.exists():
-            with _staging(root / f"gateway-protocol-{version}") as work:
-                _write_package(work, "schema-for-tests")
+            with staging(root / f"gateway-protocol-{version}") as work:
+                write_package(work, "schema-for-tests")
                 _npm(work, f"{OFFICIAL_SCHEMA}@{version}")
     return path
 
@@ -109,17 +105,25 @@ def ensure_package(name: str, version: str) -> Path:
     node = ensure().node
     root = cache_root()
     directory = root / f"{name.rpartition('/')[2]}-{version}"
-    with _lock(root / "install.lock"):
+    with lock(root / "install.lock"):
         if not (directory / "node_modules" / name / "package.json").exists():
-            with _staging(directory) as work:
-                _write_package(work, "package-for-tests")
+            with staging(directory) as work:
+                write_package(work, "package-for-tests")
                 _npm(work, f"{name}@{version}", node=node)
     return directory
 
 
+def ensure_node(root: Path, major: int) -> Path:
+    """Node of that major version, in a directory of ``root``; under the lock."""
+    directory = root / f"node-{major}"
+    if not _node_in(directory).exists():
+        _install_node(directory, major)
+    return _node_in(directory)
+
+
 def _install_node(target: Path, major: int) -> None:
-    with _staging(target) as work:
-        _write_package(work, "node-for-gateway")
+    with staging(target) as work:
+        write_package(work, "node-for-gateway")
         _npm(work, f"node@{major}")
         if not _works(_node_in(work)):
             _link_platform_node(work)
@@ -151,9 +155,9 @@ def _link_platform_node(work: Path) -> None:
 
 
 def _install_gateway(target: Path, version: str, node: Path) -> None:
-    with _staging(target) as work:
+    with staging(target) as work:
         overrides = OLD_OVERRIDES if release(version) < (2026, 5) else {}
-        _write_package(work, "gateway-for-tests", overrides)
+        write_package(work, "gateway-for-tests", overrides)
         _npm(work, f"openclaw@{version}", node=node)
 
 
@@ -168,7 +172,7 @@ def _works(node: Path) -> bool:
     return done.returncode == 0
 
 
-def _write_package(work: Path, name: str, overrides: Mapping[str, str] | None = None) -> None:
+def write_package(work: Path, name: str, overrides: Mapping[str, str] | None = None) -> None:
     package: dict[str, object] = {"name": name, "version": "0.0.0", "private": True}
     if overrides:
         package["overrides"] = dict(overrides)
@@ -176,16 +180,27 @@ def _write_package(work: Path, name: str, overrides: Mapping[str, str] | None = 
 
 
 def _npm(work: Path, spec: str, *, node: Path | None = None, tries: int = NPM_TRIES) -> None:
-    """``npm install spec`` in ``work``; its install scripts run on ``node`` if given."""
-    command, env = _npm_command(), dict(os.environ)
+    npm(work, "install", *NPM_FLAGS, spec, node=node, tries=tries)
+
+
+def npm(
+    work: Path,
+    *words: str,
+    node: Path | None = None,
+    tries: int = NPM_TRIES,
+    settings: Mapping[str, str] | None = None,
+) -> None:
+    """``npm WORDS`` in ``work``; the scripts of packages run on ``node`` if given."""
+    command, env = _npm_command(), {**os.environ, **(settings or {})}
+    what = " ".join(("npm", *(word for word in words if word not in NPM_FLAGS)))
     if node is not None and len(command) > 1:
         env["PATH"] = f"{node.parent}{os.pathsep}{env.get('PATH', '')}"
     tail = ""
     for _ in range(tries):
-        print(f"installing {spec} with npm", file=sys.stderr, flush=True)
+        print(what, file=sys.stderr, flush=True)
         try:
             done = subprocess.run(
-                [*command, "install", *NPM_FLAGS, spec],
+                [*command, *words],
                 cwd=work,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -202,7 +217,7 @@ def _npm(work: Path, spec: str, *, node: Path | None = None, tries: int = NPM_TR
         if done.returncode == 0:
             return
         tail = "\n".join(done.stdout.splitlines()[-20:])
-    raise InstallError(f"npm install {spec} failed {tries} times; the last time:\n{tail}")
+    raise InstallError(f"{what} failed {tries} times; the last time:\n{tail}")
 
 
 def _npm_command() -> list[str]:
@@ -213,13 +228,13 @@ def _npm_command() -> list[str]:
     """
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None:
-        raise InstallError("npm is needed to install the gateway, and there is none on PATH")
+        raise InstallError("npm is needed, and there is none on PATH")
     script = os.path.realpath(npm)
     return [node, script] if node and script.endswith(".js") else [npm]
 
 
 @contextlib.contextmanager
-def _staging(target: Path) -> Iterator[Path]:
+def staging(target: Path) -> Iterator[Path]:
     """A temporary sibling that becomes ``target`` when the block ends well."""
     work = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
     try:
@@ -232,7 +247,7 @@ def _staging(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)  # let go when the file is closed, or we die
         yield
@@ -241,6 +256,9 @@ def _lock(path: Path) -> Iterator[None]:
 if __name__ == "__main__":
     if sys.argv[1:] == ["schema"]:
         print(ensure_schema())
+        sys.exit()
+    if sys.argv[1:] == ["newest"]:
+        print(*ensure())
         sys.exit()
     for wanted in sys.argv[1:] or RELEASES:
         for place in ensure(wanted):

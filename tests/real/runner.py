@@ -39,6 +39,8 @@ from .stub_llm import MODEL, StubLLM
 Auth = Literal["token", "password", "none"]
 
 READY_TIMEOUT_S = 120.0  # about 5 s on an idle machine; a busy CI box may need far more
+STARTS = 3  # it gives up by itself where a busy machine lets a helper of its own wait for 5 s
+STARVED = "state lease heartbeat did not become ready"
 STOP_TIMEOUT_S = 20.0  # 3 s when idle; it waits for running agent turns
 LOG_LINES = 40
 # Below the usual ephemeral ranges, so that nobody's outgoing connection takes the port while the
@@ -156,6 +158,16 @@ class RealGateway:
         """Start it on its port and wait until it is ready; also after :meth:`kill`."""
         if self._process is not None:
             raise GatewayFailed("it runs already")
+        for left in reversed(range(STARTS)):
+            self._launch()
+            try:
+                return self.wait_ready()
+            except GatewayFailed as error:
+                self._end_processes()
+                if left == 0 or STARVED not in str(error):
+                    raise
+
+    def _launch(self) -> None:
         installed = ensure(self.version)
         self._write_config()
         with self.log_path.open("ab") as log:
@@ -181,7 +193,6 @@ class RealGateway:
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
-        self.wait_ready()
 
     def stop(self) -> None:
         """End it and everything that belongs to it; more than once is fine."""
