@@ -118,8 +118,9 @@ class Config:
     ``max_message``: the largest message accepted, in bytes. ``ping_interval``: after
     that many seconds without a byte the link is pinged (None: the gateway's own tick
     interval, usually 30), and counts as dead if ``ping_timeout`` seconds bring none
-    either. ``fleet``, ``fleet_secret``: with the ``redis://`` url where a fleet meets.
-    Raises ConfigError.
+    either. ``fleet``, ``fleet_secret``: with the ``redis://`` url where a fleet meets;
+    ``owner="elect"``: this process may be its owner, for the gateway at ``gateway_url``,
+    and only then credentials are kept. Raises ConfigError.
     """
 
     url: str = endpoint.DEFAULT_URL
@@ -150,6 +151,8 @@ class Config:
     fleet: str | None = None
     fleet_secret: str | None = field(default=None, repr=False)
     redis_password: str | None = field(default=None, repr=False)
+    owner: str | None = None
+    gateway_url: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -235,7 +238,7 @@ class Config:
     @property
     def endpoint(self) -> endpoint.Endpoint:
         parsed: endpoint.Endpoint | None = self.__dict__.get("_endpoint")
-        return parsed if parsed is not None else fleet_url.no_endpoint()
+        return parsed or fleet_url.no_endpoint()
 
     @property
     def proxy_url(self) -> ProxyURL | None:

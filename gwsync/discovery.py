@@ -17,6 +17,7 @@ from typing import Any
 
 from . import endpoint
 from .errors import ConfigError
+from .fleet_url import ELECT, is_fleet
 
 _CREDENTIALS = ("token", "password", "device_token")
 _DEFAULT_PORT = 18789
@@ -46,6 +47,8 @@ _OWN: dict[str, Callable[[str], Any]] = {
     "fleet": str,
     "fleet_secret": str,
     "redis_password": str,
+    "owner": str,
+    "gateway_url": str,
 }
 
 
@@ -78,6 +81,37 @@ def discover(
     variable or a file that is there and cannot be read.
     """
     environ = os.environ if environ is None else environ
+    url = given.get("url") or environ.get("GWSYNC_URL")
+    if is_fleet(url) and given.get("owner", environ.get("GWSYNC_OWNER")) == ELECT:
+        return _for_elect(given, same_url, environ)
+    return _discover(given, same_url, environ)
+
+
+def _for_elect(
+    given: Mapping[str, Any], same_url: Callable[[str, str], bool], environ: Mapping[str, str]
+) -> Found:
+    """A worker that may be owner: its gateway is found as if there were no fleet."""
+    fleet_url, around = environ.get("GWSYNC_URL"), dict(environ)
+    beside = {name: value for name, value in given.items() if name != "url"}
+    if given.get("gateway_url") is not None:
+        beside["url"] = given["gateway_url"]
+    own = around.pop("GWSYNC_GATEWAY_URL", None)
+    if own:
+        around["GWSYNC_URL"] = own
+    elif is_fleet(fleet_url):
+        del around["GWSYNC_URL"]
+    found = _discover(beside, same_url, around)
+    url, source = found.values.pop("url", None), found.sources.pop("url", "")
+    if url is not None and "gateway_url" not in given:
+        found.put("gateway_url", url, "GWSYNC_GATEWAY_URL" if own else source)
+    if fleet_url is not None and "url" not in given:
+        found.put("url", fleet_url, "GWSYNC_URL")
+    return found
+
+
+def _discover(
+    given: Mapping[str, Any], same_url: Callable[[str, str], bool], environ: Mapping[str, str]
+) -> Found:
     found = _own(environ)
     _find_gateway(found, given, same_url, environ)
     if "proxy" not in given and "proxy" not in found.values:

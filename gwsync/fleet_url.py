@@ -9,9 +9,11 @@ import re
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from . import endpoint
 from .errors import ConfigError
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
+ELECT = "elect"  # Config.owner of a worker that may be its fleet's owner
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MIN_SECRET = 16  # characters; who can read Redis can try secrets without being seen
 
@@ -43,26 +45,38 @@ def check_secret(secret: object) -> str:
 def settle(config: Any) -> bool:
     """Check what a config says of its fleet, if it is one's: then the credentials are the
     owner's business, and the password of Redis is kept where no repr shows it."""
+    put = object.__setattr__
     if not is_fleet(config.url):
-        for name in ("fleet", "fleet_secret", "redis_password"):
+        for name in ("fleet", "fleet_secret", "redis_password", "owner", "gateway_url"):
             # set in the environment for programs of a fleet, and of no use to others
-            object.__setattr__(config, name, None)
+            put(config, name, None)
         return False
     url, password = split(config.url)
-    put = object.__setattr__
     put(config, "url", url)
     put(config, "redis_password", password or config.redis_password)
     check_name(config.fleet)
     check_secret(config.fleet_secret)
-    for name in ("token", "password", "device_token", "proxy", "tls_fingerprint"):
-        put(config, name, None)
+    if config.owner is None:
+        for name in ("token", "password", "device_token", "proxy", "tls_fingerprint"):
+            put(config, name, None)
+        put(config, "gateway_url", None)
+    elif config.owner == ELECT:
+        gateway = config.gateway_url or endpoint.DEFAULT_URL
+        parsed = endpoint.parse(gateway, allow_plaintext=config.allow_plaintext)
+        put(config, "_endpoint", parsed)
+        put(config, "gateway_url", parsed.url)
+    else:
+        raise ConfigError(
+            f"owner must be {ELECT!r} or left out, not {config.owner!r}",
+            hint="gwsync owner is the one that does nothing else",
+        )
     return True
 
 
 def no_endpoint() -> NoReturn:
     raise ConfigError(
         "this program is a fleet's worker: only the owner knows where the gateway is",
-        hint="use a Config with the gateway's own url for that",
+        hint="use a Config with the gateway's own url for that, or owner='elect'",
     )
 
 

@@ -28,7 +28,7 @@ def reconfigure(supervisor: Supervisor, config: Config, remade: Callable[[], obj
     def change() -> None:
         words = "the config changed from a gateway to a fleet, or back"
         supervisor.calls.fail(ConnectionLost(words, hint="ask again"))
-        supervisor.calls.moved()
+        supervisor.moved()
         supervisor.state = "closed"
         supervisor._stop_life()
         remade()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import socket
 import time
+import weakref
 from collections.abc import Callable
 
 from ..config import Config
+from ..errors import GatewayError
+from ..runtime.hub import after_fork_in_child
 from ..transport.dial import Dial
 from ..transport.dial import dial as direct_dial
 from .keys import Keys
@@ -40,7 +44,6 @@ class Owner:
         dial: Dial = direct_dial,
         told: Callable[[str], None] = lambda word: None,
     ) -> None:
-        available()
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.lease: Lease | None = None
         self.term: Term | None = None
@@ -53,13 +56,46 @@ class Owner:
         self._stop = Flag()
         self._told_at = 0.0
         self._thread: FleetThread | None = None
+        self._over = False
+        self._waiting: list[Callable[[], None]] = []
+        self._stores: weakref.WeakSet[Store] = weakref.WeakSet()
+        _owners.add(self)
 
     def _store(self, timeout: float = 5.0) -> Store:
-        return Store(self._meeting.url, self._meeting.redis_password, timeout)
+        store = Store(self._meeting.url, self._meeting.redis_password, timeout)
+        self._stores.add(store)
+        return store
+
+    def forget_after_fork(self) -> None:
+        """In a forked child, which is no owner: the parent's descriptors are closed here."""
+        fds = [fd for store in self._stores if (fd := store.fileno()) is not None]
+        for fd in fds:
+            os.close(fd)
 
     def start(self) -> Owner:
-        self._thread = FleetThread(self._run, self._stop.raise_)
+        available()
+        self.begin()
         return self
+
+    def begin(self) -> None:
+        """Like :meth:`start`, of which nothing blocks; what is wrong is in the log."""
+        self._thread = FleetThread(self._run, self._stop.raise_, self._ended, leads=True)
+
+    def leave(self) -> None:
+        """What :meth:`stop` does, without waiting for it."""
+        self._stop.raise_()
+
+    def when_over(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` once it has given back its lease; on whatever thread."""
+        self._waiting.append(notify)
+        if self._over:
+            self._ended()
+
+    def _ended(self) -> None:
+        self._over = True
+        with contextlib.suppress(IndexError):  # two threads may be here
+            while True:
+                self._waiting.pop()()
 
     def stop(self, timeout: float = 5.0) -> None:
         """End the link, then release the lease: the next owner takes over at once."""
@@ -81,6 +117,8 @@ class Owner:
                 lease = self._contend(contender)
                 if lease is not None:
                     self._own(contender, lease, store)
+        except GatewayError as error:  # no redis-py, or a URL that it cannot read
+            log.error("this process cannot be the fleet's owner: %s", error)
         finally:
             store.close()
 
@@ -166,3 +204,17 @@ class Owner:
                 pipeline.execute()
         except RedisDown:
             pass  # told again in a moment
+
+
+_owners: weakref.WeakSet[Owner] = weakref.WeakSet()
+_leaked: list[Owner] = []  # a forked child must not collect what it inherited
+
+
+def _forked() -> None:
+    for owner in list(_owners):
+        owner.forget_after_fork()
+        _leaked.append(owner)
+    _owners.clear()
+
+
+after_fork_in_child(_forked)

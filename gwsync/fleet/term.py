@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+import gevent
+
+from .. import limits
 from ..config import Config
 from ..connection import Connection
 from ..errors import DialError, GatewayError, ProtocolError
@@ -41,12 +44,13 @@ from .messages import (
 )
 from .publisher import Publisher
 from .store import RedisDown, Store
-from .threads import Flag, FleetThread
+from .threads import Flag, FleetThread, Signal
 
 log = logging.getLogger("gwsync.fleet")
 IN_FLIGHT = 400  # taken from the stream and not answered: twice what the link has at once
 BLOCK_S = 0.2
 LOOK_BACK_S = 2.0
+_ENDED_BY_S = 5.0
 VIEW_EVERY_S = 1.0  # how often presence and health make a new snapshot for those who come late
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
@@ -99,15 +103,23 @@ class Term:
     def end(self, wait_s: float = 2.0) -> None:
         """Close the link, then publish what is left. From any thread but its own."""
         self._stop.raise_()
-        self.connection.close(timeout=0)
+        self._hang_up()
         self.thread.join(wait_s)
         self.publisher.stop()
         self.publisher.thread.join(wait_s)
+
+    def _hang_up(self) -> None:
+        # Not Connection.close(): at the interpreter's exit that keeps who waits in it.
+        self.connection._closed = True
+        gone = Signal()
+        self._supervisor.close(gone.notify)
+        gone.wait(limits.CLOSE_TIMEOUT_S)
 
     def _leased_dial(
         self, config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer
     ) -> Link:
         if not self._lease.holds():
+            gevent.sleep(_ENDED_BY_S)  # the term is ended meanwhile, and nobody hears of it
             raise DialError("the fleet's lease is over: another owner may dial", stage="lease")
         link = self._dial(config, hub, deadline, tracer)
         link.writer.guard(self._lease.holds)
@@ -123,7 +135,8 @@ class Term:
             if isinstance(push, StateChange):
                 self._change = push
                 error = self._supervisor.last_error
-                if push.state in ("waiting", "parked") and error is not None:
+                broke = push.state in ("waiting", "parked") and self._lease.holds()
+                if broke and error is not None:  # else it is the lease's end, and nobody's error
                     told.append(Trouble(dump_error(error)))
             told.append(push)
         now = time.monotonic()
@@ -289,11 +302,15 @@ class Term:
         result = call.result
         reply = Reply(id, self._lease.fence)
         if isinstance(result, GatewayError):
-            if self._stop.is_up() and result.outcome == "not_sent":
+            holds = self._lease.holds()
+            ends = self._stop.is_up() or not holds
+            if ends and message.repeatable and result.outcome != "rejected":
                 return  # its turn comes with the next owner: the entry stays
-            if self._stop.is_up() and result.outcome == "maybe" and message.repeatable:
-                return
-            reply.error = dump_error(result)
+            if ends and result.outcome == "not_sent":
+                if not holds:
+                    return  # the next owner has it already
+            else:
+                reply.error = dump_error(result)
         else:
             reply.payload = bytes(memoryview(result)) if result is not None else b""
             if not _is_utf8(reply.payload):

@@ -64,8 +64,11 @@ class FleetThread:
         work: Callable[[], None],
         stop: Callable[[], None],
         ended: Callable[[], None] = lambda: None,
+        *,
+        leads: bool = False,  # it stops others at its end, in an order of its own
     ) -> None:
         self.stop = stop
+        self.leads = leads
         self._work = work
         self._ended = ended
         self._over = allocate_lock()
@@ -99,12 +102,13 @@ _running: set[FleetThread] = set()
 
 
 def _exit() -> None:
-    threads = list(_running)
-    for thread in threads:
-        thread.stop()
     end = time.monotonic() + EXIT_S
-    for thread in threads:
-        thread.join(end - time.monotonic())
+    for leads in (True, False):
+        threads = [thread for thread in list(_running) if thread.leads >= leads]
+        for thread in threads:
+            thread.stop()
+        for thread in threads:
+            thread.join(end - time.monotonic())
 
 
 at_exit(_exit)

@@ -10,6 +10,8 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import gevent
@@ -30,6 +32,7 @@ from .channel import Channel, Found
 from .failures import load_error
 from .line import FleetCalls
 from .messages import Batch, Forged, Trouble, View, load_hello, load_push
+from .owner import Owner
 
 log = logging.getLogger("gwsync.fleet")
 _NO_OWNER = "the fleet has no owner"
@@ -81,6 +84,7 @@ class FleetSupervisor(Supervisor):
         self.calls = self.fleet_calls
         self._next: int | None = None  # the number of the next push
         self._fence = 0  # of the owner that was last heard
+        self._owner: Owner | None = None  # of this process, if it may be
 
     @property
     def link(self) -> Link | None:
@@ -92,11 +96,27 @@ class FleetSupervisor(Supervisor):
             return
         self.state = "connecting"
         self.attempts += 1
+        self._contend()
         life = FleetLife(self)
         self._life = cast(Any, life)
         self.calls.link = cast(Any, life.channel)
         self.fleet_calls.channel = life.channel
         life.greenlet.link(lambda _: self._life_ended(cast(Any, life)))
+
+    def _contend(self) -> None:
+        """From the first use on, whatever becomes of the channel: until it is closed."""
+        if self.config.owner is None or self._owner is not None:
+            return
+        gateway = replace(self.config, url=str(self.config.gateway_url), owner=None)
+        self._owner = Owner(self.config, gateway)
+        self._owner.begin()
+
+    def _resign(self) -> Owner | None:
+        """Its link is ended and its lease given back, in a moment: see ``when_over``."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.leave()
+        return owner
 
     def _stop_life(self) -> None:
         if self._life is not None:
@@ -118,7 +138,15 @@ class FleetSupervisor(Supervisor):
 
     def _close(self, when_closed: Any) -> None:
         self.fleet_calls.close()
-        super()._close(when_closed)
+        owner = self._resign()
+        if owner is None:
+            return super()._close(when_closed)
+        over = partial(self.hub.call_soon, when_closed)
+        super()._close(lambda: owner.when_over(over))
+
+    def moved(self) -> None:
+        super().moved()
+        self._resign()
 
     def _reconfigure(self, config: Config) -> None:
         self._next, self._fence, self.hello = None, 0, None
