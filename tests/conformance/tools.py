@@ -272,6 +272,10 @@ class Program:
                 ) from None
         return seen[-1]
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def interrupt(self) -> None:
         """What Ctrl-C does."""
         self.send(signal.SIGINT)

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from soak.conftest import figures, pytest_terminal_summary
+
 from .support import Fleet
+
+__all__ = ["figures", "fleet", "pytest_terminal_summary"]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,6 +69,12 @@ class RedisServer:
         self.stop()
         self.start()
 
+    def forget(self) -> None:
+        """What a stopped one has kept on disk."""
+        for path in self._directory.iterdir():
+            if path.name != "log":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
 
 class Fleet:
     """One test's: a gateway, a Redis, and whoever it starts; all ended at the end."""
@@ -120,6 +127,9 @@ class Fleet:
         command = [sys.executable, "-m", "gwsync", "owner", "--fleet", "test"]
         command += ["--redis", self.redis.url, "--url", self.gateway.url]
         command += ["--token", self.gateway.token]
+        return self.program(command, env)
+
+    def program(self, command: Sequence[str], env: dict[str, str]) -> Program:
         return self._opened.enter_context(Program(command, env))
 
     def worker(self, **options: Any) -> gwsync.Connection:
@@ -135,4 +145,4 @@ class Fleet:
             f"fleet_secret={SECRET!r}))\n"
         )
         command: Sequence[str] = [sys.executable, "-u", "-c", head + source, *arguments]
-        return self._opened.enter_context(Program(command, dict(os.environ)))
+        return self.program(command, dict(os.environ))
