@@ -17,7 +17,7 @@ from typing import Any
 
 from ..config import Config, ReconnectPolicy
 from ..errors import GatewayError
-from .keys import GROUP, Keys
+from .keys import GROUP, REPLY_TTL_S, Keys
 from .lease import sleepless
 from .messages import (
     Assembler,
@@ -30,13 +30,14 @@ from .messages import (
     pack,
     unpack,
 )
-from .store import RedisDown, Store
+from .store import Moved, RedisDown, Store
 from .threads import Flag, FleetThread, Signal, log
 
 MAX_CALLS = 10_000  # in the stream, of all workers
 LOOK_S = 0.25  # how often it looks whether there is an owner
 BEAT_S, BEAT_TTL_S = 5.0, 15
 ENTRIES = 64  # read at once
+MOVED_S = 0.01  # while two nodes of a cluster send us to one another
 
 _SUBMIT = """
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return {} end
@@ -92,6 +93,7 @@ class Channel:
         self._keys = Keys(config.fleet or "")
         self._seal = Seal(config.fleet_secret or "", config.fleet or "")
         self._worker = worker
+        self._place = self._keys.replies(worker)
         self._policy: ReconnectPolicy = config.reconnect
         self._reading = Store(config.url, config.redis_password)
         self._writing = Store(config.url, config.redis_password)
@@ -118,6 +120,10 @@ class Channel:
 
     def answered(self, id: str) -> None:
         self._entries.pop(id, None)
+
+    def look_at_clock(self) -> None:
+        """What it thinks of Redis's was perhaps wrong: with the next look."""
+        self._beaten_at = -BEAT_S
 
     def stop(self) -> None:
         self.ended = True
@@ -154,6 +160,8 @@ class Channel:
                         failures = 0
                         self._hand_over(found)
                         found = self._look()
+                except Moved:
+                    self._stop.wait(MOVED_S)
                 except RedisDown as error:
                     if self._stop.is_up():
                         return
@@ -184,19 +192,30 @@ class Channel:
     def _begin(self) -> Found:
         """How things stand; where it goes on is known from before, if there was a before."""
         self._parts = Assembler(self._seal, self._keys.pushes)
-        self._answers = Assembler(self._seal, self._keys.replies(self._worker))
+        self._answers = Assembler(self._seal, self._place)
         found = Found()
         store, keys = self._reading, self._keys
         with store.told():
             snapshot = store.client.hgetall(keys.snapshot)
             last = store.client.xrevrange(keys.pushes, count=1)
             self._look_at_lease(store, found)
+            newest, answered = self._newest(keys.pushes), self._newest(self._place)
         where = snapshot.get(b"id") or (last[0][0] if last else b"0-0")
-        if self._last_push is None or (last and _order(last[0][0]) < _order(self._last_push)):
+        if self._last_push is None or _order(newest) < _order(self._last_push):
             self._last_push = where  # the first time, or Redis forgot what there was
+        if _order(answered) < _order(self._last_reply):
+            self._last_reply = b"0"  # and its clock may be behind the one that numbered before
         found.view = self._view(snapshot)
         found.caught_up = where == self._last_push
         return found
+
+    def _newest(self, stream: str) -> bytes:
+        """The highest id that it ever had."""
+        client = self._reading.client
+        if not client.exists(stream):
+            return b"0"
+        newest: bytes = client.xinfo_stream(stream)["last-generated-id"]
+        return newest
 
     def _view(self, snapshot: dict[bytes, bytes]) -> View | None:
         body, sig = snapshot.get(b"d"), snapshot.get(b"s")
@@ -210,7 +229,7 @@ class Channel:
 
     def _look(self) -> Found:
         store, keys = self._reading, self._keys
-        place = keys.replies(self._worker)
+        place = self._place
         found = Found()
         streams = {keys.pushes: self._last_push, place: self._last_reply}
         with store.told():
@@ -249,8 +268,7 @@ class Channel:
         self._looked_at = now = time.monotonic()
         pipeline = store.client.pipeline(transaction=False)
         pipeline.get(self._keys.lease)
-        replies = self._keys.replies(self._worker)
-        pipeline.xtrim(replies, minid=_after(self._last_reply), approximate=False)
+        pipeline.xtrim(self._place, minid=_after(self._last_reply), approximate=False)
         before = sleepless()
         beats = now - self._beaten_at >= BEAT_S
         if beats:
@@ -260,6 +278,8 @@ class Channel:
             pipeline.time()
             pipeline.hset(key, mapping=told)
             pipeline.expire(key, BEAT_TTL_S)
+            # while we live: a new one would be numbered by a clock that may have been set back
+            pipeline.expire(self._place, REPLY_TTL_S)
         lease, _, *rest = pipeline.execute()
         if beats:
             seconds, micros = rest[0]
@@ -324,6 +344,10 @@ class Channel:
                 self._entries[message.id] = result
             else:
                 self._post(self._unsent, message.id, result == [])
+        for result in results:
+            if isinstance(result, Exception):  # by this Redis; perhaps there is another by now
+                with store.told():
+                    raise result
 
     def _withdraw(self, ids: set[str]) -> None:
         entries = [entry for id in ids for entry in self._entries.pop(id, ())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GROUP = CONSUMER = b"owner"  # one name for every owner: the next one has what the last one had
+REPLY_TTL_S = 60  # after the last one, or the worker's last heartbeat
 
 
 @dataclass(frozen=True)

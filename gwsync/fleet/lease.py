@@ -38,7 +38,9 @@ local held = redis.call('GET', KEYS[1])
 local fence = redis.call('HMGET', KEYS[2], 'n', 'renewals', 'released', 'ttl', 'next')
 local n = tonumber(fence[1] or '0')
 local beats = fence[2] or ''
-if held then return {0, beats, now, 0, 0, 0, ''} end
+if held and (ARGV[3] == '' or ARGV[3] ~= beats) then
+    return {0, beats, now, 0, tonumber(fence[4] or '0'), 0, ''}
+end
 local mine = string.format('%.0f', math.max(n + 1, now))
 redis.call('SET', KEYS[1], ARGV[1] .. '|' .. mine, 'PX', ARGV[2])
 redis.call('HSET', KEYS[2], 'n', mine, 'ttl', ARGV[2])
@@ -111,16 +113,19 @@ class Contender:
         self._clock = clock
         self._beats: bytes | None = None
         self._alive_at: float | None = None  # when somebody was last seen to have it
+        self._held_s = ttl_s  # by whom has it now
 
     def acquire(self) -> Lease | None:
         """The lease, if it was free. Raises RedisDown."""
         before = self._clock()
         ttl_ms = int(self._ttl_s * 1000)
+        arguments = [self._owner, ttl_ms, self._silent(before)]
         with self._store.told():
-            answer = self._store.script(_ACQUIRE)(self._keys, [self._owner, ttl_ms])
+            answer = self._store.script(_ACQUIRE)(self._keys, arguments)
         had, what, now_ms, clean, former_ms, first, beats = answer
         if not had:
             beats = what
+            self._held_s = max(self._ttl_s, former_ms / 1000)
         if self._alive_at is None or beats != self._beats:
             # It was renewed since the last look, perhaps a moment ago, or Redis forgot.
             self._beats, self._alive_at = beats, self._clock()
@@ -136,6 +141,13 @@ class Contender:
             first=int(first),
             clock_ahead_s=now_ms / 1000 - before,
         )
+
+    def _silent(self, now: float) -> bytes:
+        """The number of renewals, if there was none for longer than a lease: it is over then,
+        also where Redis's clock was set back and keeps it."""
+        if self._alive_at is None or not self._beats or now < self._alive_at + self._held_s:
+            return b""
+        return self._beats
 
     def renew(self, lease: Lease) -> bool:
         """False: it is over, for good. Raises RedisDown, and it goes on as long as it may."""

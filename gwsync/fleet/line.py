@@ -85,7 +85,9 @@ class FleetCalls(Calls):
         elif reply.payload is not None:
             self._rtt_s = time.monotonic() - call.sent_at
             call.settle(msgspec.Raw(reply.payload))
-        else:  # the owner did not take it: it was for another one
+        else:  # the owner did not take it: it was for another one, or its time is not believed
+            if self.channel is not None:
+                self.channel.look_at_clock()
             self._line_up_again(call)
 
     def _line_up_again(self, call: Call) -> None:

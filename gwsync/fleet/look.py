@@ -8,13 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from .keys import Keys
-from .store import Store
+from .store import Moved, Store
 
 COUNTED = 5000  # entries of a lag are counted up to there
 
 
 def look(store: Store, fleet: str) -> dict[str, Any]:
     """As JSON has it. Raises RedisDown."""
+    try:
+        return _look(store, fleet)
+    except Moved:
+        return _look(store, fleet)
+
+
+def _look(store: Store, fleet: str) -> dict[str, Any]:
     keys = Keys(fleet)
     with store.told():
         client = store.client

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import logging
 from _queue import Empty, SimpleQueue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..values import Dropped, Push
-from .keys import GROUP, Keys
+from .keys import GROUP, REPLY_TTL_S, Keys
 from .messages import Batch, Entry, Reply, Seal, Trouble, View, dump_push, pack
-from .store import RedisDown, Store
+from .store import RedisDown, Store, is_passing
 from .threads import Flag, FleetThread
 
 log = logging.getLogger("gwsync.fleet")
 MAX_ENTRIES = 4096  # of the stream of pushes; what is older is Dropped for who has not read it
 BATCH_PUSHES, BATCH_BYTES = 500, 64 * 1024  # in one entry
 BACKLOG = 100_000  # pushes that wait for Redis; more are lost, and Dropped for everybody
-REPLY_TTL_S = 60
 _RETRY_S = 0.1
 
 _PUBLISH = """
@@ -53,15 +52,27 @@ class _Work:
     replies: list[tuple[str, bytes]] = field(default_factory=list)
     done: list[bytes] = field(default_factory=list)  # entries of calls
 
+    @property
+    def shown(self) -> bool:
+        """Whether workers hear of it in the stream, or by how things stand."""
+        return bool(self.pushes) or self.view is not None
+
 
 class Publisher:
     """Of one term of ownership; anything may be given to it from any thread."""
 
     def __init__(
-        self, store: Store, keys: Keys, seal: Seal, lease: str, fence: int, first: int
+        self,
+        store: Store,
+        keys: Keys,
+        seal: Seal,
+        lease: str,
+        fence: int,
+        first: int,
+        holds: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store, self._keys, self._seal = store, keys, seal
-        self._lease, self._fence = lease, fence
+        self._lease, self._fence, self._holds = lease, fence, holds
         self._next = first
         self._queue: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._stop = Flag()
@@ -142,7 +153,7 @@ class Publisher:
         try:
             with self._store.told():
                 pipeline = self._store.client.pipeline(transaction=True)
-                if work.pushes or work.view is not None:
+                if work.shown:
                     self._add_pushes(pipeline, work)
                 for worker, body in work.replies:
                     place = keys.replies(worker)
@@ -153,7 +164,10 @@ class Publisher:
                     pipeline.xack(keys.calls, GROUP, *work.done)
                     pipeline.xdel(keys.calls, *work.done)
                 if len(pipeline):
-                    _complain(pipeline.execute(raise_on_error=False))
+                    results = pipeline.execute(raise_on_error=False)
+                    _complain(results)
+                    if work.shown and results[0] == 0 and self._holds():
+                        return False  # Redis forgot the lease; it is put back in a moment
         except RedisDown as error:
             if not self._flag:
                 log.warning("%s; the fleet's owner waits for it", error)
@@ -183,9 +197,11 @@ class Publisher:
 
 
 def _complain(results: Sequence[Any]) -> None:
-    """Of what Redis refused for good; the rest was done."""
+    """Of what Redis refused for good; what another one or a later time takes is raised."""
     for result in results:
         if isinstance(result, Exception) and "NOGROUP" not in str(result):
+            if is_passing(result):
+                raise result
             log.error("Redis refused what the fleet's owner wrote: %s", result)
 
 

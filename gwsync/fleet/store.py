@@ -17,12 +17,22 @@ from ..errors import ConfigError, DialError
 from ..runtime.native import native_socket
 
 TIMEOUT_S = 5.0  # for an answer beyond what was asked to block
+# redis-py takes the first word of some of these away, and makes it a class.
+_PASSING = ("READONLY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "CLUSTERDOWN")
+_PASSING_KINDS = frozenset(
+    {"ReadOnlyError", "BusyLoadingError", "MasterDownError", "OutOfMemoryError", "MovedError",
+     "AskError", "TryAgainError", "ClusterDownError"}
+)  # fmt: skip
 
 
 class RedisDown(DialError):
     """Redis cannot be reached, or does not answer; the gateway may be quite well."""
 
     stage = "redis"
+
+
+class Moved(RedisDown):
+    """Of a cluster, this is not the node; the next try goes to the right one."""
 
 
 def _redis() -> Any:
@@ -50,6 +60,7 @@ class Store:
         self._client: Any = None
         self._scripts: dict[str, Any] = {}
         self._closed = False
+        self._moved: tuple[str, int] | None = None  # where a cluster has our keys
 
     @property
     def client(self) -> Any:
@@ -78,7 +89,14 @@ class Store:
             options["password"] = self._password
         if self.url.startswith("redis+sentinel://"):
             return self._through_sentinel(redis, options)
-        return redis.Redis.from_url(self.url, **options)
+        single = options.pop("single_connection_client")
+        pool = redis.ConnectionPool.from_url(self.url, **options)
+        if self._moved is not None:
+            host, port = self._moved
+            # a node that names no host means the one that was asked
+            pool.connection_kwargs.update({"port": port, **({"host": host} if host else {})})
+            self._moved = None  # if nobody answers there, the url is asked again
+        return redis.Redis(connection_pool=pool, single_connection_client=single)
 
     def _through_sentinel(self, redis: Any, options: dict[str, Any]) -> Any:
         from redis import sentinel
@@ -113,6 +131,10 @@ class Store:
             yield
         except RedisDown:
             raise
+        except redis.exceptions.MovedError as error:
+            self._moved = error.host, error.port  # all of a fleet's keys are in one slot
+            self.drop()
+            raise Moved(f"Redis at {self.shown}: another node has the fleet's keys") from None
         except ValueError as error:
             raise ConfigError(f"the Redis url cannot be used: {_words(error)}") from None
         except (redis.RedisError, OSError) as error:
@@ -162,6 +184,11 @@ class Store:
         except OSError:
             return None
         return fd if fd >= 0 else None
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether Redis refused it for now, or another Redis has to be asked: nothing was done."""
+    return str(error).startswith(_PASSING) or type(error).__name__ in _PASSING_KINDS
 
 
 def _words(error: BaseException) -> str:

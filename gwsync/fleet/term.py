@@ -17,7 +17,7 @@ import gevent
 from .. import limits
 from ..config import Config
 from ..connection import Connection
-from ..errors import DialError, GatewayError, ProtocolError
+from ..errors import ConnectionClosed, DialError, GatewayError, ProtocolError
 from ..protocol.pending import Call
 from ..runtime.hub import HubThread
 from ..session.queues import Queue
@@ -30,6 +30,7 @@ from .failures import dump_error, lost
 from .keys import CONSUMER, GROUP, Keys
 from .lease import Lease, sleepless
 from .messages import (
+    KEPT_IDS,
     Assembler,
     CallMessage,
     Forged,
@@ -82,6 +83,7 @@ class Term:
         self._keys, self._seal, self._lease = keys, seal, lease
         self._dial = dial
         self._seen = Seen()
+        self._sent_back: dict[str, None] = {}  # calls that nobody performed, in order
         self._running: dict[str, tuple[Call, CallMessage, list[bytes]]] = {}
         self._deadlines: list[tuple[float, str]] = []
         self._stop = Flag()
@@ -90,7 +92,9 @@ class Term:
         self._change = StateChange("connecting")
         self.refused = self.performed = 0
         self.connection = Connection(config, dial=self._leased_dial)
-        self.publisher = Publisher(stores(), keys, seal, lease.value, lease.fence, lease.first)
+        self.publisher = Publisher(
+            stores(), keys, seal, lease.value, lease.fence, lease.first, lease.holds
+        )
         self._store = stores()
         self._supervisor = self.connection._supervise()
         self._supervisor.add(Tap(self._pushed), False)
@@ -148,6 +152,9 @@ class Term:
             self._view_at = now
             view = self._view()
         self.publisher.push(told, view)
+
+    def _show(self) -> None:
+        self.publisher.push((), self._view())
 
     def _view(self) -> View:
         supervisor, change = self._supervisor, self._change
@@ -214,6 +221,8 @@ class Term:
                 if "NOGROUP" not in str(error):
                     raise
                 self._make_group(store)
+                # Redis is new, or forgot: who comes now has to hear how things stand
+                self._supervisor.hub.call_soon(self._show)
                 return []
         return list(found[0][1]) if found else []
 
@@ -260,17 +269,25 @@ class Term:
             return publisher.resend(message.worker, answer, ids)
         fleet_now = sleepless() + self._lease.clock_ahead_s
         waited_s = max(fleet_now - message.at, 0.0)
-        if message.left_s is not None and waited_s >= message.left_s:
-            return publisher.done(ids)  # its caller has given up
+        # its caller has given up, or somebody set a clock: the caller knows
+        late = message.left_s is not None and waited_s >= message.left_s
+        if message.ask and not seen and message.id in self._sent_back:
+            return publisher.done(ids)  # it was told to send it anew, after it had asked
         handed = seen or message.ask or (inherited and message.fence != fence)
         if handed and not message.repeatable:
             error = dump_error(lost(message.method, "the fleet's owner changed"))
             publisher.reply(message.worker, Reply(message.id, fence, error=error), ids)
-        elif not is_timely(message.at, fleet_now) or not (
-            message.repeatable or message.fence == fence
+        elif (
+            late
+            or not is_timely(message.at, fleet_now)
+            or not (message.repeatable or message.fence == fence)
         ):
+            self._sent_back[message.id] = None
+            while len(self._sent_back) > KEPT_IDS:
+                del self._sent_back[next(iter(self._sent_back))]
             publisher.reply(message.worker, Reply(message.id, fence), ids)
         else:
+            self._sent_back.pop(message.id, None)
             self._seen.admit(message.id, time.monotonic())
             self._perform(message, ids, waited_s)
 
@@ -310,6 +327,8 @@ class Term:
                 if not holds:
                     return  # the next owner has it already
             else:
+                if isinstance(result, ConnectionClosed):  # that was ours; the caller's is open
+                    result = lost(message.method, "the fleet's owner changed")
                 reply.error = dump_error(result)
         else:
             reply.payload = bytes(memoryview(result)) if result is not None else b""

@@ -282,6 +282,9 @@ class FleetSupervisor(Supervisor):
         if fence != self._fence:
             self._fence = fence
             self._down("the fleet's owner changed")
+            self.fleet_calls.owner_up = False  # until it says so
+        elif self.state == "waiting" and self.fleet_calls.owner_up and self.hello:
+            self._up(self.hello)  # it had not been seen for a while, and its link is as it was
         ordinary: list[Push] = []
         error: GatewayError | None = None
         for push in pushes:

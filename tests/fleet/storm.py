@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import gwsync
 from conformance.tools import Program, eventually
 from gwsync.fleet.keys import Keys
 from gwsync.testing import LocalGateway
@@ -25,7 +24,9 @@ from .support import SECRET, Fleet
 KEYS = Keys("test")
 LONG_WAIT_S = 60.0  # for what takes two seconds, on a machine that has other things to do
 WORKER = Path(__file__).with_name("chaos_worker.py")
-GRACE_S = 5.0  # an owner that woke has closed its link in one; CI's machines have other things to do
+GRACE_S = (
+    5.0  # an owner that woke has closed its link in one; CI's machines have other things to do
+)
 
 
 class Storm:
@@ -245,4 +246,3 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def in_turn(*acts: Callable[[], None]) -> Iterator[Callable[[], None]]:
     return itertools.cycle(acts)
-

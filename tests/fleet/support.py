@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,18 @@ def free_port() -> int:
 class RedisServer:
     """Debian's, on a port of its own; what it keeps is in ``directory``."""
 
-    def __init__(self, directory: Path, *options: str, port: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        port: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         self._directory = directory
         self._options = options
+        self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,7 +54,7 @@ class RedisServer:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self._directory), "--save", "", *self._options]
         with open(self._directory / "log", "ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env)
         eventually(self._answers, "redis-server answers")
         return self
 
@@ -79,10 +86,12 @@ class RedisServer:
 class Fleet:
     """One test's: a gateway, a Redis, and whoever it starts; all ended at the end."""
 
-    def __init__(self, directory: Path, *redis_options: str) -> None:
+    def __init__(
+        self, directory: Path, *redis_options: str, env: Mapping[str, str] | None = None
+    ) -> None:
         self._opened = contextlib.ExitStack()
         self._directory = directory
-        self.redis = RedisServer(directory / "redis", *redis_options)
+        self.redis = RedisServer(directory / "redis", *redis_options, env=env)
         self.gateway = LocalGateway()
 
     def __enter__(self) -> Fleet:

@@ -1,4 +1,4 @@
-"""Forty workers, one sending owner: it is killed and frozen, Redis restarts, nothing is lost unsaid.
+"""Forty workers, one sending owner that is killed and frozen: nothing is lost unsaid.
 
 CI runs a short form; ``tox -e soak`` the long one (GWSYNC_SOAK=long).
 """
@@ -20,7 +20,16 @@ from conformance.tools import eventually
 from soak.conftest import LONG
 from soak.effects import CHAT, KEYED, READ, Effects, kind_of
 
-from .storm import Crowd, Drummer, Storm, announced, in_turn, lost_silently, senders_take_turns, spread
+from .storm import (
+    Crowd,
+    Drummer,
+    Storm,
+    announced,
+    in_turn,
+    lost_silently,
+    senders_take_turns,
+    spread,
+)
 from .support import Fleet
 
 FAULTS = 100 if LONG else 6  # kills and freezes
