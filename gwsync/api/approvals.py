@@ -79,13 +79,13 @@ class Approvals:
         ends it. Raises ConfigError where the gateway would not ask this connection.
         """
         caller = self._who()
-        config = caller._configured()
-        if not set(SCOPES) & set(config.scopes):
+        scopes, caps = caller._said(timeout)
+        if not set(SCOPES) & set(scopes):
             raise ConfigError(
                 "approvals are for connections with the scope operator.approvals",
                 hint="ask for it: scopes=(..., 'operator.approvals')",
             )
-        if not set(CAPS) & set(config.caps):
+        if caps is not None and not set(CAPS) & set(caps):
             raise ConfigError(
                 "the gateway asks nobody who does not say that they decide on approvals",
                 hint='say it: caps=("approvals",)',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..config import Config, Unset
@@ -43,6 +43,8 @@ class Caller(Protocol):
     def _hello_now(self) -> Hello | None: ...
 
     def _configured(self) -> Config: ...
+
+    def _said(self, timeout: Timeout) -> tuple[Sequence[str], Sequence[str] | None]: ...
 
 
 Who = Callable[[], Caller]  # asked at each call: tests replace the shared connection

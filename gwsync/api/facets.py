@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..session.supervisor import Supervisor
     from ..values import Hello
     from .approvals import Approvals
-    from .caller import Caller, Who
+    from .caller import Caller, Timeout, Who
     from .http import Http
     from .rpc_types import Rpc
     from .sessions import Sessions
@@ -55,6 +55,16 @@ class Facets:
         """The hello of the link that is up, if one is."""
         supervisor = self._supervisor
         return supervisor.hello if supervisor and supervisor.state == "connected" else None
+
+    def _said(self, timeout: Timeout) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+        """The scopes and capabilities that the gateway knows us by: a fleet's are its owner's,
+        and None as long as that has not said them."""
+        config = self._configured()
+        if config.fleet is None:
+            return config.scopes, config.caps
+        scopes = self._itself().hello(timeout).scopes or ()
+        supervisor = self._supervisor
+        return scopes, supervisor.caps if supervisor is not None else None
 
     def _itself(self) -> Caller:
         return cast("Caller", self)

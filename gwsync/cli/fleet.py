@@ -81,7 +81,11 @@ def owner(
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     try:
         one = Owner(
-            Config.discover(**given), target.config(), lease_s=lease or LEASE_S, told=output.line
+            Config.discover(**given),
+            target.config(),
+            asked=target.overrides(),
+            lease_s=lease or LEASE_S,
+            told=output.line,
         )
         one.start()
         try:

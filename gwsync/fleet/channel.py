@@ -6,7 +6,6 @@ calls or subscriptions.
 
 from __future__ import annotations
 
-import hmac
 import os
 import socket
 import time
@@ -32,6 +31,7 @@ from .messages import (
 )
 from .store import Moved, RedisDown, Store
 from .threads import Flag, FleetThread, Signal, log
+from .views import verified_view
 
 MAX_CALLS = 10_000  # in the stream, of all workers
 LOOK_S = 0.25  # how often it looks whether there is an owner
@@ -218,14 +218,11 @@ class Channel:
         return newest
 
     def _view(self, snapshot: dict[bytes, bytes]) -> View | None:
-        body, sig = snapshot.get(b"d"), snapshot.get(b"s")
-        if body is None or sig is None:
+        try:
+            return verified_view(snapshot, self._keys, self._seal)
+        except Forged as error:
+            log.warning("%s", error)
             return None
-        if not hmac.compare_digest(self._seal.sign(self._keys.snapshot, body), sig):
-            log.warning("the fleet's snapshot is not signed with its secret")
-            return None
-        view: View = unpack(body, View)
-        return view
 
     def _look(self) -> Found:
         store, keys = self._reading, self._keys

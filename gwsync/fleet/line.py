@@ -14,7 +14,9 @@ from ..runtime.hub import HubThread
 from ..session.calls import Calls, closed_error
 from .channel import Channel
 from .failures import load_error, lost
-from .messages import CallMessage, Reply
+from .messages import CONNECT, CallMessage, Reply
+
+CONNECT_S = 10.0  # an owner that hears of it later has tried meanwhile
 
 
 class FleetCalls(Calls):
@@ -73,6 +75,14 @@ class FleetCalls(Calls):
             for call in self._sent.values():
                 repeatable = call.may_repeat(time.monotonic())
                 self.channel.call(self._message(call, ask=not repeatable))
+
+    def connect_again(self) -> None:
+        """Have an owner that is parked try once more; how that ends comes with the pushes."""
+        if self.channel is not None:
+            self._number += 1
+            call = Call(CONNECT, b"{}", reads=True)
+            call.id, call.deadline = f"{self._worker}:{self._number}", time.monotonic() + CONNECT_S
+            self.channel.call(self._message(call, ask=False))
 
     def answered(self, reply: Reply) -> None:
         call = self._sent.pop(reply.id, None)

@@ -21,6 +21,7 @@ PIECE_BYTES = 128 * 1024
 MAX_BYTES = 64 * 1024 * 1024  # of one message put together, and of all that are incomplete
 WINDOW_S = 60.0  # a call that is older, or from the future, is not accepted
 KEPT_IDS = 100_000  # of accepted calls; more in a window is a flood, and the oldest go
+CONNECT = "\0connect"  # a method that no caller can name: an owner that is parked tries again
 Entry = dict[bytes, bytes]
 
 
@@ -76,6 +77,8 @@ class View(msgspec.Struct, array_like=True):
     reason: str = ""
     error: dict[str, Any] | None = None
     hello: bytes | None = None
+    caps: list[str] = []
+    asked: list[tuple[str, bytes]] = []  # what the gateway was asked to push, for the next owner
 
 
 _pack = msgspec.msgpack.Encoder(enc_hook=lambda value: _plain(value)).encode
@@ -214,11 +217,21 @@ class Trouble(msgspec.Struct):
     size: int = 0
 
 
+class Capable(msgspec.Struct):
+    """Goes before a Snapshot: what the owner told the gateway that it is able to."""
+
+    caps: list[str]
+    name: str = "capable"
+    size: int = 0
+
+
+Aside = Trouble | Capable
+
 # -- pushes ---------------------------------------------------------------------------------
 _MARKERS = {Snapshot: "s", SeqGap: "g", Dropped: "d", StateChange: "c"}
 
 
-def dump_push(push: Push | Trouble) -> list[Any]:
+def dump_push(push: Push | Aside) -> list[Any]:
     """As a list for :class:`Batch`; an event's payload stays JSON."""
     if isinstance(push, Event):
         raw = push.raw if _is_whole(push) else None
@@ -226,6 +239,8 @@ def dump_push(push: Push | Trouble) -> list[Any]:
         return ["e", push.name, body, push.seq, push.state_version]
     if isinstance(push, Trouble):
         return ["x", push.error]
+    if isinstance(push, Capable):
+        return ["a", push.caps]
     kind = _MARKERS[type(push)]
     if isinstance(push, Snapshot):
         return [kind, _json(push.hello.raw)]
@@ -245,7 +260,7 @@ def _is_whole(push: Event) -> bool:
     return not (isinstance(payload, Unread) and payload.read is not None)
 
 
-def load_push(made: list[Any]) -> Push | Trouble:
+def load_push(made: list[Any]) -> Push | Aside:
     """The reverse. Raises Forged for a kind that this version does not know."""
     kind, *rest = made
     if kind == "e":
@@ -261,6 +276,8 @@ def load_push(made: list[Any]) -> Push | Trouble:
         return StateChange(*rest)
     if kind == "x":
         return Trouble(*rest)
+    if kind == "a":
+        return Capable(*rest)
     raise Forged(f"an unknown kind of push: {kind!r}")
 
 

@@ -9,7 +9,8 @@ import secrets
 import socket
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..config import Config
 from ..errors import GatewayError
@@ -18,10 +19,11 @@ from ..transport.dial import Dial
 from ..transport.dial import dial as direct_dial
 from .keys import Keys
 from .lease import LEASE_S, POLL_S, RENEWALS, Contender, Lease, sleepless
-from .messages import Seal
+from .messages import Forged, Seal
 from .store import RedisDown, Store, available
 from .term import Term
 from .threads import Flag, FleetThread
+from .views import read_view
 
 log = logging.getLogger("gwsync.fleet")
 _DOWN_S = 0.2  # between tries while Redis is away
@@ -30,6 +32,8 @@ _TOLD_S = 1.0  # how often it tells of itself
 
 class Owner:
     """One candidate. ``meeting``: the fleet's Config; ``gateway``: that of its gateway.
+    ``asked``: what ``Config.discover()`` was given for that one, if it is to be found anew
+    where a token was changed or a port is closed.
 
     ``start()`` returns at once, ``stop()`` gives the lease back. ``told``: called with a word
     (``waiting``, ``owner``, ``over``) whenever that changes, on a thread of its own.
@@ -40,6 +44,7 @@ class Owner:
         meeting: Config,
         gateway: Config,
         *,
+        asked: Mapping[str, Any] | None = None,
         lease_s: float = LEASE_S,
         dial: Dial = direct_dial,
         told: Callable[[str], None] = lambda word: None,
@@ -51,6 +56,7 @@ class Owner:
         self._keys = Keys(meeting.fleet or "")
         self._seal = Seal(meeting.fleet_secret or "", meeting.fleet or "")
         self._lease_s = lease_s
+        self._asked = asked
         self._dial = dial
         self._told = told
         self._stop = Flag()
@@ -147,7 +153,14 @@ class Owner:
                 if term is None and sleepless() >= lease.send_from:
                     log.info("owner of the fleet, fence %d", lease.fence)
                     term = self.term = Term(
-                        self._gateway, self._dial, self._store, self._keys, self._seal, lease
+                        self._gateway,
+                        self._dial,
+                        self._store,
+                        self._keys,
+                        self._seal,
+                        lease,
+                        self._asked,
+                        self._inherited(store),
                     )
                     self._told("owner")
                 pause = lease.ttl_s / RENEWALS
@@ -169,6 +182,14 @@ class Owner:
                     contender.release(lease)
                 except RedisDown:
                     pass  # it ends by itself
+
+    def _inherited(self, store: Store) -> list[tuple[str, bytes]]:
+        """What the former owner had asked the gateway to push."""
+        with contextlib.suppress(RedisDown, Forged):
+            view = read_view(store, self._keys, self._seal)
+            if view is not None:
+                return view.asked
+        return []
 
     def _renewed(self, contender: Contender, lease: Lease) -> bool:
         try:

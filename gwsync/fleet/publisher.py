@@ -14,7 +14,7 @@ from typing import Any
 
 from ..values import Dropped, Push
 from .keys import GROUP, REPLY_TTL_S, Keys
-from .messages import Batch, Entry, Reply, Seal, Trouble, View, dump_push, pack
+from .messages import Aside, Batch, Entry, Reply, Seal, View, dump_push, pack
 from .store import RedisDown, Store, is_passing
 from .threads import Flag, FleetThread
 
@@ -47,7 +47,7 @@ return 1
 class _Work:
     """What one round trip takes along."""
 
-    pushes: list[Push | Trouble] = field(default_factory=list)
+    pushes: list[Push | Aside] = field(default_factory=list)
     view: View | None = None
     replies: list[tuple[str, bytes]] = field(default_factory=list)
     done: list[bytes] = field(default_factory=list)  # entries of calls
@@ -81,7 +81,7 @@ class Publisher:
         self.published = self.lost = 0
         self.thread = FleetThread(self._run, self.stop)
 
-    def push(self, pushes: Sequence[Push | Trouble], view: View | None = None) -> None:
+    def push(self, pushes: Sequence[Push | Aside], view: View | None = None) -> None:
         """``view``: how things stand after them; its number is filled in."""
         self.waiting += len(pushes)
         self._queue.put(("push", (pushes, view)))
@@ -205,7 +205,7 @@ def _complain(results: Sequence[Any]) -> None:
             log.error("Redis refused what the fleet's owner wrote: %s", result)
 
 
-def _cut(pushes: Sequence[Push | Trouble]) -> list[list[Any]]:
+def _cut(pushes: Sequence[Push | Aside]) -> list[list[Any]]:
     """Batches that are not too large."""
     batches: list[list[Any]] = []
     size = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -18,9 +18,11 @@ from .. import limits
 from ..config import Config
 from ..connection import Connection
 from ..errors import ConnectionClosed, DialError, GatewayError, ProtocolError
+from ..protocol.methods import SUBSCRIPTION_METHODS
 from ..protocol.pending import Call
 from ..runtime.hub import HubThread
 from ..session.queues import Queue
+from ..session.waiting import Demand
 from ..transport.deadline import Deadline
 from ..transport.dial import Dial
 from ..transport.link import Link
@@ -30,9 +32,12 @@ from .failures import dump_error, lost
 from .keys import CONSUMER, GROUP, Keys
 from .lease import Lease, sleepless
 from .messages import (
+    CONNECT,
     KEPT_IDS,
+    Aside,
     Assembler,
     CallMessage,
+    Capable,
     Forged,
     Reply,
     Seal,
@@ -79,6 +84,8 @@ class Term:
         keys: Keys,
         seal: Seal,
         lease: Lease,
+        asked: Mapping[str, Any] | None = None,
+        inherited: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         self._keys, self._seal, self._lease = keys, seal, lease
         self._dial = dial
@@ -92,11 +99,13 @@ class Term:
         self._change = StateChange("connecting")
         self.refused = self.performed = 0
         self.connection = Connection(config, dial=self._leased_dial)
+        self.connection._asked = None if asked is None else dict(asked)
         self.publisher = Publisher(
             stores(), keys, seal, lease.value, lease.fence, lease.first, lease.holds
         )
         self._store = stores()
         self._supervisor = self.connection._supervise()
+        self._supervisor.remembered.inherit(inherited)  # before anybody hears of the new link
         self._supervisor.add(Tap(self._pushed), False)
         self.thread = FleetThread(self._serve, self._stop.raise_)
 
@@ -134,7 +143,7 @@ class Term:
         view = None
         if any(isinstance(push, StateChange) and push.state == "closed" for push in pushes):
             pushes = [StateChange("waiting", "the fleet's owner left")]
-        told: list[Push | Trouble] = []
+        told: list[Push | Aside] = []
         for push in pushes:
             if isinstance(push, StateChange):
                 self._change = push
@@ -142,6 +151,8 @@ class Term:
                 broke = push.state in ("waiting", "parked") and self._lease.holds()
                 if broke and error is not None:  # else it is the lease's end, and nobody's error
                     told.append(Trouble(dump_error(error)))
+            elif isinstance(push, Snapshot):
+                told.append(Capable(list(self._supervisor.config.caps)))
             told.append(push)
         now = time.monotonic()
         marked = any(isinstance(push, (StateChange, Snapshot)) for push in pushes)
@@ -170,7 +181,20 @@ class Term:
             reason=change.reason,
             error=dump_error(error) if error is not None else None,
             hello=dump_hello(hello) if hello is not None else None,
+            caps=list(supervisor.config.caps),
+            asked=supervisor.remembered.held,
         )
+
+    def _asked_for(self) -> None:
+        """Workers asked for, or against, what is pushed: the next owner must know."""
+        self.publisher.push([], self._view())
+
+    def _connect_again(self) -> None:
+        """Somebody's connect(): what made it park may have been put right."""
+        supervisor = self._supervisor
+        if supervisor.state == "parked":
+            supervisor._demand(Demand(lambda: None), True)
+            supervisor._add(Tap(self._pushed), False)  # the former ended with that state
 
     # -- calls: its own thread ------------------------------------------------------------------
     def _serve(self) -> None:
@@ -289,6 +313,9 @@ class Term:
         else:
             self._sent_back.pop(message.id, None)
             self._seen.admit(message.id, time.monotonic())
+            if message.method == CONNECT:
+                publisher.reply(message.worker, Reply(message.id, fence, b"{}"), ids)
+                return self._supervisor.hub.call_soon(self._connect_again)
             self._perform(message, ids, waited_s)
 
     def _perform(self, message: CallMessage, ids: list[bytes], waited_s: float) -> None:
@@ -335,6 +362,8 @@ class Term:
             if not _is_utf8(reply.payload):
                 error = ProtocolError(f"the answer to {message.method} is no UTF-8")
                 reply = Reply(id, self._lease.fence, error=dump_error(error))
+        if message.method in SUBSCRIPTION_METHODS and reply.error is None:
+            self._supervisor.hub.call_soon(self._asked_for)
         body = self.publisher.reply(message.worker, reply, ids)
         self._seen.answered(id, body)
 

@@ -25,13 +25,14 @@ from ..session.policy import is_starting
 from ..session.queues import Queue
 from ..session.routes import Subscriptions
 from ..session.supervisor import Supervisor
+from ..session.waiting import Demand
 from ..transport.dial import Dial
 from ..transport.link import Link
 from ..values import Dropped, Hello, Push, Snapshot, StateChange
 from .channel import Channel, Found
 from .failures import load_error
 from .line import FleetCalls
-from .messages import Batch, Forged, Trouble, View, load_hello, load_push
+from .messages import Aside, Batch, Capable, Forged, Trouble, View, load_hello, load_push
 from .owner import Owner
 
 log = logging.getLogger("gwsync.fleet")
@@ -80,11 +81,18 @@ class FleetSupervisor(Supervisor):
     ) -> None:
         super().__init__(config, dial, hub, subscriptions)
         self.worker = secrets.token_hex(8)
+        self._caps: tuple[int, tuple[str, ...]] | None = None  # fence, and those of that owner
         self.fleet_calls = FleetCalls(self.worker)
         self.calls = self.fleet_calls
         self._next: int | None = None  # the number of the next push
         self._fence = 0  # of the owner that was last heard
         self._owner: Owner | None = None  # of this process, if it may be
+        self._seen_link: str | None = None  # the gateway's name for the owner's link
+        self._unparking: int | None = None  # the owner is asked to try; -1: is to be asked
+
+    @property
+    def caps(self) -> tuple[str, ...] | None:
+        return self._caps[1] if self._caps is not None and self._caps[0] == self._fence else None
 
     @property
     def link(self) -> Link | None:
@@ -136,6 +144,11 @@ class FleetSupervisor(Supervisor):
         else:
             self._ensure_living()
 
+    def _demand(self, demand: Demand, unpark: bool) -> None:
+        if unpark and self.state != "connected":
+            self._unparking = -1
+        super()._demand(demand, unpark)
+
     def _close(self, when_closed: Any) -> None:
         self.fleet_calls.close()
         owner = self._resign()
@@ -171,13 +184,14 @@ class FleetSupervisor(Supervisor):
 
     def _stand(self, view: View, caught_up: bool) -> None:
         """How things stand at the owner, for one who has not heard how they came to."""
+        self._caps = view.fence, tuple(view.caps)
         if self._next is None:
             self._next, self._fence = view.next, view.fence
         if view.fence != self.fleet_calls.fence or self.state in ("connected", "closed"):
             return  # that owner is gone, or nothing is new
         if view.state != "connected" or view.hello is None:
             self._fence = view.fence
-            if view.error is not None and self.state != "parked":
+            if view.error is not None and self.state != "parked" and not self._unparks(view):
                 self._trouble(load_error(view.error), view.state)
         elif caught_up:
             if view.next > self._next:
@@ -185,6 +199,15 @@ class FleetSupervisor(Supervisor):
                 self._next = view.next
             self._fence = view.fence
             self._up(load_hello(view.hello))
+
+    def _unparks(self, view: View) -> bool:
+        """connect() has a parked owner try once more; what it said before is not the answer."""
+        if view.state != "parked" or self._unparking is None:
+            return False
+        if self._unparking < 0:
+            self._unparking = view.next
+            self.fleet_calls.connect_again()
+        return view.next <= self._unparking
 
     def _look_at_owner(self, fence: int) -> None:
         """Whether there is an owner, and whether it is the one that was heard last."""
@@ -218,6 +241,10 @@ class FleetSupervisor(Supervisor):
     def _up(self, hello: Hello, rest: Sequence[Push] = ()) -> None:
         self.reconnects += self._been_up
         self._been_up = True
+        if self._seen_link != hello.conn_id:  # the owner's: there are no others
+            self._seen_link = hello.conn_id
+            self.sockets_opened += 1
+        self._unparking = None
         self.state, self.hello, self.last_error = "connected", hello, None
         self.fleet_calls.owner_up = True
         self.since = time.monotonic()
@@ -244,6 +271,7 @@ class FleetSupervisor(Supervisor):
         """The owner's link is down, and why."""
         self.last_error = error
         if state == "parked":
+            self._unparking = None
             self.parked(error)
         elif not self._been_up and not is_starting(error):
             self._fail_waiting(error)
@@ -277,7 +305,7 @@ class FleetSupervisor(Supervisor):
         self._next = max(batch.first + len(batch.pushes), expected)
         return batch.pushes[skipped:]
 
-    def _play(self, pushes: Sequence[Push | Trouble], fence: int) -> None:
+    def _play(self, pushes: Sequence[Push | Aside], fence: int) -> None:
         """Deliver; the owner's own states become this worker's."""
         if fence != self._fence:
             self._fence = fence
@@ -288,7 +316,9 @@ class FleetSupervisor(Supervisor):
         ordinary: list[Push] = []
         error: GatewayError | None = None
         for push in pushes:
-            if isinstance(push, (StateChange, Snapshot, Trouble)):
+            if isinstance(push, Capable):
+                self._caps = fence, tuple(push.caps)
+            elif isinstance(push, (StateChange, Snapshot, Trouble)):
                 if ordinary:
                     self.subscriptions.deliver(ordinary)
                     ordinary = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import gevent
@@ -45,6 +46,16 @@ class Remembered:
     def calls(self) -> list[Call]:
         """What to ask a new link for."""
         return [Call(method, params) for method, params in self._params.values()]
+
+    @property
+    def held(self) -> list[tuple[str, bytes]]:
+        """Methods and params, for whoever takes this connection's place."""
+        return list(self._params.values())
+
+    def inherit(self, held: Iterable[tuple[str, bytes]]) -> None:
+        for method, params in held:
+            if method in SUBSCRIBES:
+                self.answered(Call(method, params))
 
     def forget(self) -> None:
         self._params.clear()

@@ -101,6 +101,11 @@ class Supervisor:
         self.hub.call_soon(self._close, when_closed)
 
     @property
+    def caps(self) -> tuple[str, ...] | None:
+        """What the gateway was told that we are able to; None: not known."""
+        return self.config.caps
+
+    @property
     def link(self) -> Link | None:
         return self.calls.link
 

@@ -45,6 +45,10 @@ class LocalTarget:
     def chat_message(self, words: str) -> str:
         return f"delay=100 echo:{words}"
 
+    def wait_requests(self, method: str) -> None:
+        """Until it has been asked this."""
+        self._local.wait_requests(method, timeout=30)
+
     def _write_config(self) -> None:
         auth = {"mode": self._auth, "token": self.token}
         gateway = {"mode": "local", "port": self._local.port, "auth": auth}

@@ -200,3 +200,19 @@ def test_a_worker_that_dies_leaves_nothing(fleet: Fleet) -> None:
             name = key.decode().rpartition("}:")[2]
             if name.startswith(("worker:", "replies:")):
                 assert client.ttl(key) > 0
+
+
+def test_what_a_worker_asked_to_be_pushed_goes_on_with_the_next_owner(fleet: Fleet) -> None:
+    first = fleet.owner()
+    worker, seen = fleet.worker(), Log()
+    worker.subscribe(seen, "sessions.changed")
+    worker.request("sessions.subscribe", {})
+    with fleet.redis.client() as client:
+        eventually(lambda: b"sessions.subscribe" in client.hget(KEYS.snapshot, "d"), "noted")
+    first.stop()
+    before = seen.wait(lambda push: isinstance(push, gwsync.StateChange), "no owner", after=1)
+    fleet.owner()
+    seen.wait(lambda push: isinstance(push, gwsync.Snapshot), "the next one", after=before)
+    fleet.gateway.wait_requests("sessions.subscribe", 2, timeout=20)
+    worker.request("chat.send", {**SEND, "sessionKey": "agent:main:new"})
+    seen.wait(lambda push: isinstance(push, gwsync.Event), "told without being asked again")

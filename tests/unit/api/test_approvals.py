@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gwsync import Config, Event, Hello, RequestError, Snapshot
+from gwsync import Event, Hello, RequestError, Snapshot
 from gwsync.api.approvals import Approval, Approvals, NotListed
 
 HELLO = {"server": {"version": "2026.2.26"}, "features": {"methods": ["exec.approval.resolve"]}}
@@ -45,8 +45,8 @@ class Gateway:
         methods = [*HELLO["features"]["methods"], *listed]
         return Hello(raw={**HELLO, "features": {"methods": methods}})
 
-    def _configured(self) -> Config:
-        return Config(scopes=("operator.approvals",), caps=("approvals",))
+    def _said(self, timeout: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return ("operator.approvals",), ("approvals",)
 
     def ask(self, id: str, left: float) -> dict[str, Any]:
         """An approval that has so many seconds left."""
