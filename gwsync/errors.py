@@ -336,7 +336,8 @@ class RunError(GatewayError):
     ``kind``: the gateway's word for it (``rate_limit``, ``context_length``, ``refusal``,
     ``timeout``, ``unknown``), or ``lost`` (the gateway was restarted and knows nothing of the run),
     ``restarting`` (it takes no new runs now), ``incomplete`` (it ended while nobody listened, and
-    what is left of its text may be short). ``detail``: what is known of the provider's
+    what is left of its text may be short), ``not_found`` (``follow()`` of a run that the gateway
+    does not know). ``detail``: what is known of the provider's
     failure. ``text``: what the run had said by then.
     """
 

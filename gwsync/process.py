@@ -79,6 +79,7 @@ hello = _delegate(Connection.hello)
 status = _delegate(Connection.status)
 chat = _delegate(Connection.chat)
 agent = _delegate(Connection.agent)
+follow = _delegate(Connection.follow)
 wait = _delegate(Connection.wait)
 close = _delegate(Connection.close)
 

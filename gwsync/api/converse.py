@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import limits
 from ..config import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -99,3 +100,23 @@ class Conversing:
         return Talk(
             self, "agent", message, session, thinking, timeout, idempotency_key, params
         ).start(attachments, progress)
+
+    def follow(
+        self,
+        run_id: str,
+        session: str | None = None,
+        *,
+        timeout: float | None = None,
+        patience: float = limits.FOLLOW_S,
+    ) -> Run:
+        """A run that somebody else began, by its id: what it has said so far, and what comes.
+
+        ``session``: its name or key; without it the gateway's recent sessions are looked
+        through. One that has ended gives its result. ``timeout``: seconds until it must have
+        ended; it is not aborted then. ``patience``: seconds in which it must be found.
+
+        Raises RunError with kind ``not_found`` for a run that the gateway does not know.
+        """
+        from .follow import Following
+
+        return Following(self, run_id, session, timeout, patience).start()

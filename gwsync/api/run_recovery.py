@@ -82,6 +82,16 @@ def _ended(wait: Mapping[str, Any], said: _Said) -> Verdict:
     return Verdict("ended", payload, text, cut)
 
 
+def tells_of(run_id: str, history: Any) -> bool:
+    """Whether a history has that run, under way or as messages."""
+    history = history if isinstance(history, Mapping) else {}
+    live, listed = history.get("inFlightRun"), history.get("messages")
+    if isinstance(live, Mapping) and live.get("runId") == run_id:
+        return True
+    messages = [one for one in listed if isinstance(one, Mapping)] if listed else []
+    return any(_of_run(one) == run_id or _key(one) == f"{run_id}:user" for one in messages)
+
+
 def covers(history: Any, page: int) -> bool:
     """Whether a page of the newest messages holds the whole of the last turn."""
     messages = history.get("messages") if isinstance(history, Mapping) else None

@@ -21,6 +21,7 @@ class RunText:
         self._parts: list[str] = []
         self.length = 0
         self.stale = False  # words may have been missed: deltas alone cannot be placed
+        self._ahead = False  # what was looked up may be newer than what comes next
 
     @property
     def whole(self) -> str:
@@ -37,7 +38,9 @@ class RunText:
         placed = words is not None and not (replace or self.stale)
         if words is not None and placed and self.length + len(words) == len(so_far):
             return self._add(words)
-        self.stale = False
+        if self._ahead and self.length > len(so_far) and self.whole.startswith(so_far):
+            return None
+        self.stale = self._ahead = False
         return self.become(so_far)
 
     def catch_up(self, so_far: str) -> RunDelta | None:
@@ -47,6 +50,7 @@ class RunText:
             return None
         if not (self.stale or so_far.startswith(known)):
             return None
+        self._ahead = True
         return self.become(so_far)
 
     def become(self, text: str) -> RunDelta | None:

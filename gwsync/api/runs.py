@@ -48,7 +48,8 @@ class Run:
     :meth:`text` and :meth:`result` for the end. Iterating again begins at the beginning. As a
     context manager it aborts the run when the block is left before the end. In a notebook it
     streams into the cell whose value it is. It goes on across lost connections. Raises
-    RunError when the run fails, RequestTimeout when ``timeout`` is over.
+    RunError when the run fails, RequestTimeout when ``timeout`` is over. A run that is only
+    followed is not aborted by any of that, but by :meth:`abort`.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Run:
         resume: Resume,
         *,
         method: str,
-        resend: Callable[[Run], None],
+        resend: Callable[[Run], None] | None,
         deadline: float | None,
     ) -> None:
         self.accepted: Mapping[str, Any] = {}
@@ -169,6 +170,8 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if not self.ended and self._resend is None:
+            self._fail(ConnectionClosed(f"run {self.run_id} was left", outcome="maybe"))
         if not self.ended:
             # The block's own error is the one to be told; that it could not be aborted is not.
             with contextlib.suppress(GatewayError):
@@ -178,7 +181,7 @@ class Run:
 
     def _leave(self, until: float) -> None:
         """Abort it, and take in its last words, which come before the answer to that."""
-        if self.abort(limits.ABORT_TIMEOUT_S):
+        if self._resend is not None and self.abort(limits.ABORT_TIMEOUT_S):
             self._deadline = until
             while not self.ended:
                 self._advance()
@@ -290,6 +293,9 @@ class Run:
             return False
         if self._resends >= limits.RUN_RESENDS or self._failure is not None:
             return False
+        resend = self._resend
+        if resend is None:
+            return False
         self._resends += 1
         wait = time.monotonic() + limits.RUN_RESEND_S
         if self._deadline is not None and wait >= self._deadline:
@@ -298,7 +304,7 @@ class Run:
             self._queue.wait(wait)
             self._queue.take()
         try:
-            self._resend(self)
+            resend(self)
         except GatewayError as problem:
             self._fail(problem)
         return True
@@ -326,7 +332,9 @@ class Run:
         queue.wait(min(wake, default=None))
 
     def _too_late(self) -> None:
-        with contextlib.suppress(GatewayError):
-            self.abort()
-        message = f"run {self.run_id} did not end in time and was aborted"
+        message = f"run {self.run_id} did not end in time"
+        if self._resend is not None:
+            with contextlib.suppress(GatewayError):
+                self.abort()
+            message += " and was aborted"
         self._fail(RequestTimeout(message, method=self._method, outcome="maybe"))

@@ -27,7 +27,40 @@ if TYPE_CHECKING:
     from .converse import Attachment, Conversing, Progress
 
 
-class Talk:
+class Served:
+    """What a run needs of its connection."""
+
+    def __init__(self, connection: Conversing, limit: float | None) -> None:
+        self.deadline = None if limit is None else time.monotonic() + limit
+        self._connection = connection
+
+    def _left(self) -> float | None:
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.001)
+
+    def request(self, method: str, params: Mapping[str, Any], *, timeout: float | None) -> Any:
+        return self._connection.request(method, params, timeout=timeout)
+
+    def start_call(self, method: str, params: Mapping[str, Any], done: Callable[[], None]) -> Call:
+        connection = self._connection
+        call = exchange.prepare(method, params, max_payload=connection._max_payload(), done=done)
+        connection._supervise().submit([call])
+        return call
+
+    def abandon(self, call: Call) -> None:
+        if call.give_up() is not None:
+            self._connection._supervise().abandon([call])
+
+    def link_facts(self) -> tuple[Hello | None, float | None]:
+        """The present link's hello, and since when (monotonic) it is up."""
+        status = self._connection.status()
+        since = None if status.since is None else time.monotonic() - status.since
+        return status.hello, since
+
+    def detach(self, queue: RunQueue) -> None:
+        self._connection._detach(queue)
+
+
+class Talk(Served):
     """What sends one message, again if need be, and serves its run."""
 
     def __init__(
@@ -44,9 +77,7 @@ class Talk:
         for name, value in (("message", message), ("session", session)):
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"{name} must be a non-empty string, not {value!r}")
-        limit = checked_timeout(timeout)
-        self.deadline = None if limit is None else time.monotonic() + limit
-        self._connection = connection
+        super().__init__(connection, checked_timeout(timeout))
         self._method = method
         self._key = key
         self._params: dict[str, Any] = {"sessionKey": session, "message": message}
@@ -127,29 +158,3 @@ class Talk:
         if told != total:
             progress(total, total)
         return call.value()
-
-    def _left(self) -> float | None:
-        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.001)
-
-    # -- what a run needs of the connection -------------------------------------------------
-    def request(self, method: str, params: Mapping[str, Any], *, timeout: float | None) -> Any:
-        return self._connection.request(method, params, timeout=timeout)
-
-    def start_call(self, method: str, params: Mapping[str, Any], done: Callable[[], None]) -> Call:
-        connection = self._connection
-        call = exchange.prepare(method, params, max_payload=connection._max_payload(), done=done)
-        connection._supervise().submit([call])
-        return call
-
-    def abandon(self, call: Call) -> None:
-        if call.give_up() is not None:
-            self._connection._supervise().abandon([call])
-
-    def link_facts(self) -> tuple[Hello | None, float | None]:
-        """The present link's hello, and since when (monotonic) it is up."""
-        status = self._connection.status()
-        since = None if status.since is None else time.monotonic() - status.since
-        return status.hello, since
-
-    def detach(self, queue: RunQueue) -> None:
-        self._connection._detach(queue)

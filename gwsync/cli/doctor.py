@@ -25,6 +25,7 @@ from .options import Target, gateway_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 @click.option("--compare", is_flag=True, help="Dial IPv4, any and IPv6, proxy and direct, too.")
 @click.option("--sockets", is_flag=True, help="Count TCP connections to its port, by process.")
+@click.option("--fleet", metavar="NAME", help="The fleet's, where URL is its Redis.")
 @click.option("--plot", metavar="FILE", help="Draw the stages into FILE.svg or FILE.png.")
 @gateway_options
 def doctor(
@@ -33,6 +34,7 @@ def doctor(
     as_json: bool,
     compare: bool,
     sockets: bool,
+    fleet: str | None,
     plot: str | None,
 ) -> None:
     """Say what is wrong on the way to the gateway at URL, and what to do about it.
@@ -45,6 +47,7 @@ def doctor(
     \b
       gwsync doctor
       gwsync doctor wss://box.tailnet.ts.net --token-file FILE
+      gwsync doctor redis://10.0.0.5:6379/0 --fleet prod
       gwsync doctor --json | jq -r .finding
     """
     if address is not None:
@@ -55,16 +58,20 @@ def doctor(
         drawing.kind_of(plot)
     if sockets:
         counting.psutil_module()
-    report = examine(target, compare=compare, sockets=sockets)
+    report = examine(target, compare=compare, sockets=sockets, fleet=fleet)
     if plot is not None:
         drawing.write(report.trace, plot)
     show(report, as_json)
 
 
-def examine(target: Target, *, compare: bool = False, sockets: bool = False) -> Report:
+def examine(
+    target: Target, *, compare: bool = False, sockets: bool = False, fleet: str | None = None
+) -> Report:
     """The report, in the shell's words; also of settings that cannot be read."""
     try:
-        config = Config.discover(**target.overrides())
+        config = Config.discover(**target.overrides(), **({"fleet": fleet} if fleet else {}))
+        if config.fleet is not None and (compare or sockets):
+            raise ConfigError("--compare and --sockets are for gateways, not for a fleet's Redis")
     except ConfigError as error:
         failure = errors.explain(error, explicit_url=target.explicit_url)
         return failed_before_any_io(failure.message, failure.hint, {})

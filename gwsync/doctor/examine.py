@@ -34,9 +34,16 @@ def diagnose(
 ) -> Report:
     """What works on the way to ``config.url``, and what does not. Blocks; never raises it.
 
+    A fleet's worker is examined from Redis to what its owner says of the gateway.
+
     ``timeout``: about how long all of it may take. ``sources``: where each setting came
     from, in the words of whoever asks.
     """
+    if config.fleet is not None:
+        from .fleet import diagnose_fleet  # late: most programs are no fleet's
+
+        told = checks.sources(config) if sources is None else sources
+        return diagnose_fleet(config, timeout, told)
     hub = get_hub_thread()
     waiter = make_waiter()
     examination = Examination(config, hub, Budget(timeout))

@@ -258,6 +258,58 @@ _ROWS: tuple[tuple[str, Class, str, str], ...] = (
         "TUNNEL_SILENT", "target", "the tunnel to {target} is up, but nothing comes out of it",
         "the wrong port, or a server that hangs",
     ),
+    # -- a fleet: its Redis, its owner
+    (
+        "NOT_A_REDIS", "path", "{target} is no Redis: {detail}", "is this the port of Redis?",
+    ),
+    (
+        "REDIS_IS_TLS", "path", "{target} speaks TLS, and the URL says redis://",
+        "write rediss:// instead of redis://",
+    ),
+    (
+        "REDIS_NOT_TLS", "path", "{target} speaks no TLS, and the URL says rediss://",
+        "write redis:// instead of rediss://, or use the TLS port",
+    ),
+    (
+        "REDIS_SILENT", "path", "{target} does not answer as Redis does: {detail}",
+        "is it stopped, overloaded, or something between?",
+    ),
+    (
+        "REDIS_NOT_READY", "path", "Redis at {target} serves nobody now: {detail}",
+        "it is loading, failing over, a replica, or out of memory: its log says more",
+    ),
+    (
+        "REDIS_AUTH_REJECTED", "credentials", "Redis at {target} does not let us in: {detail}",
+        "redis://USER:PASSWORD@HOST, or GWSYNC_REDIS_PASSWORD",
+    ),
+    (
+        "REDIS_ACL", "credentials", "the ACL of Redis at {target} forbids too much: {detail}",
+        "the README has an ACL that is enough, for the keys of fleet {fleet}",
+    ),
+    (
+        "FLEET_UNKNOWN", "target", "no owner of a fleet {fleet} has ever been at {target}",
+        "is the name spelled as the owner has it, and the database the same?",
+    ),
+    (
+        "FLEET_NO_OWNER", "target", "fleet {fleet} has no owner now",
+        "start one: gwsync owner --fleet {fleet} --redis URL --url ws://GATEWAY",
+    ),
+    (
+        "FLEET_SECRET_WRONG", "credentials", "fleet {fleet} has another secret: {detail}",
+        "GWSYNC_FLEET_SECRET must be the same for the owner and its workers",
+    ),
+    (
+        "FLEET_GATEWAY_DOWN", "gateway", "the owner has no link to the gateway: {detail}",
+        "run gwsync doctor with the gateway's url where the owner runs",
+    ),
+    (
+        "FLEET_GATEWAY_REFUSES", "credentials", "the gateway refuses the owner: {detail}",
+        "run gwsync doctor with the gateway's url where the owner runs",
+    ),
+    (
+        "FLEET_NO_ANSWER", "target", "the owner is there and does not answer: {detail}",
+        "its log says more; gwsync fleet status shows what waits",
+    ),
 )  # fmt: skip
 
 TABLE: Mapping[str, Finding] = {row[0]: Finding(*row) for row in _ROWS}

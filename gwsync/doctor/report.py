@@ -14,7 +14,7 @@ from .findings import TABLE
 
 Clean = Callable[[str], str]
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
-_SECRET_SETTINGS = ("token", "password", "device_token")
+_SECRET_SETTINGS = ("token", "password", "device_token", "fleet_secret", "redis_password")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def cleaner(config: Config) -> Clean:
     """A function that takes every credential of ``config`` out of a text."""
     secrets = {getattr(config, name) for name in _SECRET_SETTINGS}
     secrets |= {value for _, value in config.headers}
-    if config.proxy_url is not None:
+    if config.fleet is None and config.proxy_url is not None:
         secrets.add(config.proxy_url.password)
     # The longest first: one may be part of another.
     known = sorted((one for one in secrets if one), key=len, reverse=True)

@@ -87,17 +87,23 @@ class Fleet:
     """One test's: a gateway, a Redis, and whoever it starts; all ended at the end."""
 
     def __init__(
-        self, directory: Path, *redis_options: str, env: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *redis_options: str,
+        env: Mapping[str, str] | None = None,
+        gateway: Any = None,
     ) -> None:
         self._opened = contextlib.ExitStack()
         self._directory = directory
         self.redis = RedisServer(directory / "redis", *redis_options, env=env)
-        self.gateway = LocalGateway()
+        self._given = gateway  # somebody else's, perhaps a real one
+        self.gateway: Any = LocalGateway() if gateway is None else gateway
 
     def __enter__(self) -> Fleet:
         self._opened.callback(self.redis.stop, signal.SIGKILL)
         self.redis.start()
-        self._opened.enter_context(self.gateway)
+        if self._given is None:
+            self._opened.enter_context(self.gateway)
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -53,6 +53,7 @@ run: gwsync.Run = gwsync.chat("hello", session="main", attachments=["a.png"], ti
 for words in run:
     heard: str = words
     anew: bool = words.replaces
+followed: gwsync.Run = gwsync.follow("its id", session="main", timeout=60, patience=5.0)
 for happened in gwsync.agent("do it").events():
     kind: str = happened.kind
 outcome_of_it: gwsync.RunResult = run.result()

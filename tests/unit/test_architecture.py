@@ -51,7 +51,7 @@ BESIDE = [
     {"config", "discovery"},
     {"identity", "statefile"},
     {"statefile", "runtime"},
-    {"connection", "fleet"},
+    {"connection", "fleet", "doctor"},
 ]
 
 # What a module may not import, by the part it belongs to.

@@ -57,6 +57,7 @@ NAMES = (
     "close",
     "configure",
     "connect",
+    "follow",
     "hello",
     "on",
     "probe_proxy",
