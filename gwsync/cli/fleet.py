@@ -53,6 +53,9 @@ def _meeting(name: str | None, redis_url: str | None) -> tuple[str, str]:
     metavar="SECONDS",
     help="How long others wait when this one is silent (1.5).",
 )
+@click.option(
+    "--handover", is_flag=True, help="Have the present owner make way, without a lost push."
+)
 @gateway_options
 def owner(
     target: Target,
@@ -60,12 +63,14 @@ def owner(
     redis_url: str | None,
     fleet_secret_file: str | None,
     lease: float | None,
+    handover: bool,
 ) -> None:
     """Hold the gateway's connection for all workers of a fleet, until Ctrl-C or SIGTERM.
 
     Start several, on several machines: one is the owner, the others wait for its lease. When
     it ends in peace the next one takes over at once. Says "waiting", "owner" and "over" on
-    stdout.
+    stdout. With --handover a new one takes over from the present one, which then waits for its
+    turn: end it, or let it be.
 
     \b
       gwsync owner --fleet prod --redis redis://10.0.0.5:6379/0 --url wss://box.ts.net
@@ -77,15 +82,20 @@ def owner(
     given: dict[str, Any] = {"url": url, "fleet": fleet}
     if fleet_secret_file is not None:
         given["fleet_secret"] = read_secret("fleet-secret", fleet_secret_file)
+    gateway = target.config()
+    if is_fleet(gateway.url):
+        raise ConfigError("an owner needs its gateway's own url", hint="give --url wss://HOST")
     # Before any thread is there: they inherit it, and the signal waits for us.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     try:
         one = Owner(
             Config.discover(**given),
-            target.config(),
+            gateway,
             asked=target.overrides(),
             lease_s=lease or LEASE_S,
             told=output.line,
+            handover=handover,
+            noted=output.error,
         )
         one.start()
         try:

@@ -17,6 +17,7 @@ Keys, all in one slot of a cluster (``{F}`` is the fleet's name in braces):
 ``gwsync:{F}:snapshot``  hash: state, hello, number and stream position, all as of now
 ``gwsync:{F}:worker:W``  hash that expires: a worker's heartbeat and how far it has read
 ``gwsync:{F}:owner``     hash that expires: what the owner says of itself
+``gwsync:{F}:handover``  stream: what owners say when one makes way for another
 =======================  ========================================================
 
 **Messages** (:mod:`.messages`) are signed with HMAC-SHA256 under the fleet's secret, for
@@ -32,6 +33,9 @@ down in the same step. A new owner sends when the former released the lease, or 
 after *it* last saw it renewed, by its own clock: neither a Redis that lost its data nor one
 whose clock jumped lets two send. What remains: a process that is stopped between the look and
 the system call right behind it sends that one write when it wakes; the gateway has no fencing.
+
+**A hand-over** (:mod:`.handover`) has two links for a moment and one sender at each instant;
+each push is heard once.
 
 **What each failure does**
 

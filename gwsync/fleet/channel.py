@@ -229,12 +229,13 @@ class Channel:
         place = self._place
         found = Found()
         streams = {keys.pushes: self._last_push, place: self._last_reply}
+        snapshot: dict[bytes, bytes] = {}
         with store.told():
             answer = store.client.xread(streams, count=ENTRIES, block=int(LOOK_S * 1000))
             if time.monotonic() - self._looked_at >= LOOK_S:
                 self._look_at_lease(store, found)
                 if self.wants_view:
-                    found.view = self._view(store.client.hgetall(keys.snapshot))
+                    snapshot = store.client.hgetall(keys.snapshot)
             found.caught_up = True
             for name, entries in answer or ():
                 is_reply = name == place.encode()
@@ -245,6 +246,8 @@ class Channel:
                 else:
                     self._last_push = entries[-1][0]
                     found.caught_up = len(entries) < ENTRIES
+        if _order(snapshot.get(b"id", b"0-0")) <= _order(self._last_push or b"0-0"):
+            found.view = self._view(snapshot)  # else the stream went on since it was read
         return found
 
     def _sort(self, found: Found, is_reply: bool, id: bytes, fields: dict[bytes, bytes]) -> None:

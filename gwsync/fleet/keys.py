@@ -41,6 +41,10 @@ class Keys:
     def owner(self) -> str:
         return self._key("owner")
 
+    @property
+    def handover(self) -> str:
+        return self._key("handover")
+
     def replies(self, worker: str) -> str:
         return self._key(f"replies:{worker}")
 

@@ -9,7 +9,8 @@ import secrets
 import socket
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..config import Config
@@ -17,16 +18,19 @@ from ..errors import GatewayError
 from ..runtime.hub import after_fork_in_child
 from ..transport.dial import Dial
 from ..transport.dial import dial as direct_dial
+from .handover import Declined, Giver, Refused, Taker, Talk
 from .keys import Keys
 from .lease import LEASE_S, POLL_S, RENEWALS, Contender, Lease, sleepless
 from .messages import Forged, Seal
 from .store import RedisDown, Store, available
 from .term import Term
 from .threads import Flag, FleetThread
+from .upstream import Asked
 from .views import read_view
 
 log = logging.getLogger("gwsync.fleet")
 _DOWN_S = 0.2  # between tries while Redis is away
+ASKS = 3  # of one that shall take over, before it waits as others do
 _TOLD_S = 1.0  # how often it tells of itself
 
 
@@ -37,6 +41,8 @@ class Owner:
 
     ``start()`` returns at once, ``stop()`` gives the lease back. ``told``: called with a word
     (``waiting``, ``owner``, ``over``) whenever that changes, on a thread of its own.
+    ``handover``: ask the present owner to make way (:mod:`.handover`); ``noted`` is called with
+    why it does not.
     """
 
     def __init__(
@@ -48,6 +54,8 @@ class Owner:
         lease_s: float = LEASE_S,
         dial: Dial = direct_dial,
         told: Callable[[str], None] = lambda word: None,
+        handover: bool = False,
+        noted: Callable[[str], None] = log.warning,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.lease: Lease | None = None
@@ -59,6 +67,9 @@ class Owner:
         self._asked = asked
         self._dial = dial
         self._told = told
+        self._asks = ASKS if handover else 0
+        self._noted = noted
+        self._giver: Giver | None = None
         self._stop = Flag()
         self._told_at = 0.0
         self._thread: FleetThread | None = None
@@ -120,6 +131,10 @@ class Owner:
             while not self._stop.is_up():
                 self._told("waiting")
                 contender = Contender(store, self._keys, self.name, self._lease_s)
+                taken = self._take(store)
+                if taken is not None:
+                    self._own(contender, taken[0], store, *taken[1:])
+                    continue
                 lease = self._contend(contender)
                 if lease is not None:
                     self._own(contender, lease, store)
@@ -127,6 +142,52 @@ class Owner:
             log.error("this process cannot be the fleet's owner: %s", error)
         finally:
             store.close()
+
+    def _take(self, store: Store) -> tuple[Lease, Term, list[bytes]] | None:
+        asks, self._asks = self._asks, 0
+        for _ in range(asks):
+            try:
+                return self._ask(store)
+            except (Refused, RedisDown) as error:
+                self._noted(f"the fleet is not handed over: {error.message}")
+                if isinstance(error, Declined) or self._stop.is_up():
+                    break  # its link could not be made, and will not be
+        return None
+
+    def _ask(self, store: Store) -> tuple[Lease, Term, list[bytes]] | None:
+        with store.told():
+            held = store.client.get(self._keys.lease) or b""
+        fence = held.rpartition(b"|")[2]
+        if not fence.isdigit():
+            return None  # there is no owner
+        talk = Talk(store, self._keys, self._seal)
+        return Taker(talk, self.name, self._lease_s, self._stop).take(int(fence), self._prepare)
+
+    def _prepare(self, lease: Lease, asked_for: Asked) -> Term:
+        return self._new_term(lease, prepared=True, inherited=asked_for)
+
+    def _new_term(self, lease: Lease, **more: Any) -> Term:
+        return Term(
+            self._gateway,
+            self._dial,
+            self._store,
+            self._keys,
+            self._seal,
+            lease,
+            self._asked,
+            **more,
+        )
+
+    def _makes_way(self, contender: Contender, lease: Lease, store: Store, term: Term) -> bool:
+        """Whether somebody asked for it, and has it."""
+        try:
+            if self._giver is None:
+                talk = Talk(store, self._keys, self._seal)
+                renew = partial(self._renewed, contender, lease)
+                self._giver = Giver(talk, term, lease, renew)
+            return self._giver.asked(self._stop)
+        except RedisDown:
+            return False
 
     def _contend(self, contender: Contender) -> Lease | None:
         down = False
@@ -145,23 +206,25 @@ class Owner:
             self._stop.wait(POLL_S)
         return None
 
-    def _own(self, contender: Contender, lease: Lease, store: Store) -> None:
-        self.lease = lease
-        term: Term | None = None
+    def _own(
+        self,
+        contender: Contender,
+        lease: Lease,
+        store: Store,
+        term: Term | None = None,
+        published: Sequence[bytes] = (),
+    ) -> None:
+        """Until it is over; ``term``: a prepared one, and what its predecessor published."""
+        self.lease, self.term, self._giver = lease, term, None
         try:
+            if term is not None and self._renewed(contender, lease):
+                term.take_over(published, partial(self._renewed, contender, lease))
+                log.info("owner of the fleet, which was handed over, fence %d", lease.fence)
+                self._told("owner")
             while not self._stop.is_up():
                 if term is None and sleepless() >= lease.send_from:
                     log.info("owner of the fleet, fence %d", lease.fence)
-                    term = self.term = Term(
-                        self._gateway,
-                        self._dial,
-                        self._store,
-                        self._keys,
-                        self._seal,
-                        lease,
-                        self._asked,
-                        self._inherited(store),
-                    )
+                    term = self.term = self._new_term(lease, inherited=self._inherited(store))
                     self._told("owner")
                 pause = lease.ttl_s / RENEWALS
                 if term is None:
@@ -172,6 +235,9 @@ class Owner:
                     self._told("over")
                     return
                 self._tell(store, lease, term)
+                if term is not None and self._makes_way(contender, lease, store, term):
+                    self._told("over")
+                    return
         finally:
             # The guard has shut the link already if the lease is over; here it ends for good.
             if term is not None:

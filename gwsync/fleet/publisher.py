@@ -79,7 +79,13 @@ class Publisher:
         self._flag = False
         self.waiting = 0  # pushes that were given and not taken; a guess among threads
         self.published = self.lost = 0
+        self.flushed = False  # it has ended, and everything was written
         self.thread = FleetThread(self._run, self.stop)
+
+    @property
+    def next(self) -> int:
+        """The number of the next push, once its thread has ended."""
+        return self._next
 
     def push(self, pushes: Sequence[Push | Aside], view: View | None = None) -> None:
         """``view``: how things stand after them; its number is filled in."""
@@ -111,6 +117,7 @@ class Publisher:
                     if self._stop.wait(_RETRY_S):
                         return
                 if last:
+                    self.flushed = True
                     return
         finally:
             self._store.close()

@@ -12,22 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-import gevent
-
-from .. import limits
 from ..config import Config
-from ..connection import Connection
-from ..errors import ConnectionClosed, DialError, GatewayError, ProtocolError
+from ..errors import ConnectionClosed, GatewayError, ProtocolError
 from ..protocol.methods import SUBSCRIPTION_METHODS
 from ..protocol.pending import Call
-from ..runtime.hub import HubThread
-from ..session.queues import Queue
 from ..session.waiting import Demand
-from ..transport.deadline import Deadline
 from ..transport.dial import Dial
-from ..transport.link import Link
-from ..transport.trace import Tracer
-from ..values import Push, Snapshot, StateChange
+from ..values import Hello, Push, Snapshot, StateChange
 from .failures import dump_error, lost
 from .keys import CONSUMER, GROUP, Keys
 from .lease import Lease, sleepless
@@ -49,31 +40,21 @@ from .messages import (
     unpack,
 )
 from .publisher import Publisher
+from .seam import MakesWay, Seam, Tap
 from .store import RedisDown, Store
-from .threads import Flag, FleetThread, Signal
+from .threads import Flag, FleetThread
+from .upstream import Asked, Upstream
 
 log = logging.getLogger("gwsync.fleet")
 IN_FLIGHT = 400  # taken from the stream and not answered: twice what the link has at once
 BLOCK_S = 0.2
 LOOK_BACK_S = 2.0
-_ENDED_BY_S = 5.0
 VIEW_EVERY_S = 1.0  # how often presence and health make a new snapshot for those who come late
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
-class Tap(Queue):
-    """Hands every push of the connection on, on the hub thread."""
-
-    def __init__(self, take: Callable[[Sequence[Push]], None]) -> None:
-        super().__init__((), 1, "drop_oldest")
-        self._take = take
-
-    def offer(self, pushes: Sequence[Push], size: int | None = None) -> None:
-        self._take(pushes)
-
-
-class Term:
+class Term(MakesWay):
     """Serves until :meth:`end`."""
 
     def __init__(
@@ -85,10 +66,11 @@ class Term:
         seal: Seal,
         lease: Lease,
         asked: Mapping[str, Any] | None = None,
-        inherited: Sequence[tuple[str, bytes]] = (),
+        inherited: Asked = (),
+        *,
+        prepared: bool = False,  # it only makes its link, until it takes over
     ) -> None:
         self._keys, self._seal, self._lease = keys, seal, lease
-        self._dial = dial
         self._seen = Seen()
         self._sent_back: dict[str, None] = {}  # calls that nobody performed, in order
         self._running: dict[str, tuple[Call, CallMessage, list[bytes]]] = {}
@@ -98,51 +80,62 @@ class Term:
         self._look_back_at = time.monotonic() + LOOK_BACK_S
         self._change = StateChange("connecting")
         self.refused = self.performed = 0
-        self.connection = Connection(config, dial=self._leased_dial)
-        self.connection._asked = None if asked is None else dict(asked)
-        self.publisher = Publisher(
-            stores(), keys, seal, lease.value, lease.fence, lease.first, lease.holds
-        )
-        self._store = stores()
-        self._supervisor = self.connection._supervise()
-        self._supervisor.remembered.inherit(inherited)  # before anybody hears of the new link
+        self._ended = self._paused = self._resting = False
+        self._reason = ""
+        self._stores = stores
+        self._seam = Seam(held=prepared)
+        self.upstream = Upstream(config, dial, lease, asked, inherited)
+        self._supervisor = self.upstream.supervisor
+        self.connection = self.upstream.connection
+        self.is_serving = False
+        if not prepared:
+            self._serve_all()
         self._supervisor.add(Tap(self._pushed), False)
+
+    def _serve_all(self) -> None:
+        lease = self._lease
+        self._store = self._stores()
+        self.publisher = Publisher(
+            self._stores(),
+            self._keys,
+            self._seal,
+            lease.value,
+            lease.fence,
+            lease.first,
+            lease.holds,
+        )
         self.thread = FleetThread(self._serve, self._stop.raise_)
+        self.is_serving = True
 
     @property
     def in_flight(self) -> int:
         return len(self._running)
 
-    def end(self, wait_s: float = 2.0) -> None:
-        """Close the link, then publish what is left. From any thread but its own."""
+    def end(
+        self, reason: str = "the fleet's owner left", wait_s: float = 2.0
+    ) -> list[bytes] | None:
+        """Close the link, then publish what is left. From any thread but its own.
+
+        Returns what was published since it was muted; None if not all of it was."""
+        if self._ended:
+            return None
+        self._ended, self._reason = True, reason
         self._stop.raise_()
-        self._hang_up()
+        self.upstream.hang_up()
+        if not self.is_serving:
+            return None
         self.thread.join(wait_s)
         self.publisher.stop()
         self.publisher.thread.join(wait_s)
-
-    def _hang_up(self) -> None:
-        # Not Connection.close(): at the interpreter's exit that keeps who waits in it.
-        self.connection._closed = True
-        gone = Signal()
-        self._supervisor.close(gone.notify)
-        gone.wait(limits.CLOSE_TIMEOUT_S)
-
-    def _leased_dial(
-        self, config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer
-    ) -> Link:
-        if not self._lease.holds():
-            gevent.sleep(_ENDED_BY_S)  # the term is ended meanwhile, and nobody hears of it
-            raise DialError("the fleet's lease is over: another owner may dial", stage="lease")
-        link = self._dial(config, hub, deadline, tracer)
-        link.writer.guard(self._lease.holds)
-        return link
+        return (self._seam.recorded or []) if self.publisher.flushed else None
 
     # -- pushes: hub thread ------------------------------------------------------------------
     def _pushed(self, pushes: Sequence[Push]) -> None:
         view = None
+        if self._seam.takes(pushes):
+            return
         if any(isinstance(push, StateChange) and push.state == "closed" for push in pushes):
-            pushes = [StateChange("waiting", "the fleet's owner left")]
+            pushes = [StateChange("waiting", self._reason)]
         told: list[Push | Aside] = []
         for push in pushes:
             if isinstance(push, StateChange):
@@ -170,10 +163,7 @@ class Term:
     def _view(self) -> View:
         supervisor, change = self._supervisor, self._change
         error = supervisor.last_error if change.state != "connected" else None
-        conversation = supervisor.calls.conversation
-        hello = supervisor.hello if change.state == "connected" else None
-        if conversation is not None and conversation.snapshot is not None:
-            hello = conversation.snapshot.hello()
+        hello = self._hello() if change.state == "connected" else None
         return View(
             fence=self._lease.fence,
             next=0,
@@ -184,6 +174,13 @@ class Term:
             caps=list(supervisor.config.caps),
             asked=supervisor.remembered.held,
         )
+
+    def _hello(self) -> Hello | None:
+        """With the snapshot as it is now."""
+        conversation = self._supervisor.calls.conversation
+        if conversation is not None and conversation.snapshot is not None:
+            return conversation.snapshot.hello()
+        return self._supervisor.hello
 
     def _asked_for(self) -> None:
         """Workers asked for, or against, what is pushed: the next owner must know."""
@@ -231,7 +228,8 @@ class Term:
     def _read(self, store: Store, since: bytes | str) -> Entries | None:
         """None: not now."""
         room = IN_FLIGHT - len(self._running)
-        if not self._lease.holds() or (room <= 0 and since == ">"):
+        self._resting = self._paused
+        if self._paused or not self._lease.holds() or (room <= 0 and since == ">"):
             self._stop.wait(0.01)
             return None
         key = self._keys.calls

@@ -58,6 +58,7 @@ class Writer:
         self.took_leave = False  # a close frame of ours is on its way
         self.broke: ConnectionLost | None = None  # what it met
         self._guard: Callable[[], bool] | None = None
+        self._held = False
         self.flushed = Event()
         self.flushed.set()
         self._sock = sock
@@ -84,6 +85,17 @@ class Writer:
         """Ask ``may_write`` before every write; its first no ends the link, without a word."""
         self._guard = may_write
         self.direct = False  # one thread that asks is enough
+
+    def hold(self, held: bool) -> None:
+        """Keep all that is to be written, or have it written again. Needs a guard."""
+        self._held = held
+        if not held:
+            self.wake()
+
+    @property
+    def writing(self) -> bool:
+        """Whether something is half written."""
+        return bool(self._turn)
 
     def send(self, message: bytes, parcel: Parcel | None = None) -> None:
         """Queue a message, text unless it is Binary; never blocks.
@@ -148,7 +160,7 @@ class Writer:
                     # The caller wakes it when it leaves.
                     self._blocked_at = self._blocked_at or time.monotonic()
                     continue
-                while self._left or self._pings or self._outgoing:
+                while not self._held and (self._left or self._pings or self._outgoing):
                     self._write_rest()
                     self._write_pongs()
                     self._write_some()

@@ -132,7 +132,7 @@ class Fleet:
         self._opened.callback(owner.stop)
         return owner
 
-    def owner_process(self, name: str = "owner") -> Program:
+    def owner_process(self, *options: str) -> Program:
         """In a process of its own, through the command line; it says ``owner`` when it is."""
         env = {
             **os.environ,
@@ -141,7 +141,7 @@ class Fleet:
         }
         command = [sys.executable, "-m", "gwsync", "owner", "--fleet", "test"]
         command += ["--redis", self.redis.url, "--url", self.gateway.url]
-        command += ["--token", self.gateway.token]
+        command += ["--token", self.gateway.token, *options]
         return self.program(command, env)
 
     def program(self, command: Sequence[str], env: dict[str, str]) -> Program:
