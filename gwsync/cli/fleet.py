@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -15,6 +16,9 @@ from ..fleet_url import check_name, is_fleet, split
 from . import output
 from .options import Target, gateway_options, read_secret
 from .table import count, lines
+
+if TYPE_CHECKING:
+    from ..fleet.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _ENDS = {signal.SIGINT, signal.SIGTERM}
@@ -120,6 +124,9 @@ def fleet() -> None:
 def fleet_status(name: str | None, redis_url: str | None, as_json: bool, watched: bool) -> None:
     """Show what is in Redis of a fleet. Needs neither its secret nor the gateway's.
 
+    LAG: entries of the stream that a worker has not read, as it told in the last five seconds.
+    Exit code 1: there is no owner.
+
     \b
       gwsync fleet status --fleet prod --redis redis://10.0.0.5:6379/0
     """
@@ -127,7 +134,8 @@ def fleet_status(name: str | None, redis_url: str | None, as_json: bool, watched
     from ..fleet.look import look
     from ..fleet.store import Store
 
-    store = Store(*split(url))
+    where, password = split(url)
+    store = Store(where, password or os.environ.get("GWSYNC_REDIS_PASSWORD"))
     screen = output.Screen()
     try:
         while True:
@@ -140,33 +148,51 @@ def fleet_status(name: str | None, redis_url: str | None, as_json: bool, watched
             if as_json:
                 output.line(output.json_text(found))
             else:
-                screen.draw([output.shown(text) for text in _lines(found)])
+                shown = _lines(found, screen.width)
+                screen.draw([output.shown(text) for text in shown[: screen.height]])
             if not watched:
+                if found["owner"] is None:
+                    _no_owner(store, fleet_name)
                 return
             time.sleep(1.0)
     finally:
         store.close()
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
+def _no_owner(store: Store, name: str) -> NoReturn:
+    from ..fleet.look import names
+
+    known = names(store)
+    if name in known:
+        hint = f"start one: gwsync owner --fleet {name} --url wss://HOST"
+        output.error(f"the fleet {name} has no owner: calls wait for one", hint)
+    else:
+        beside = f"there is {', '.join(known[:5])}" if known else "gwsync owner makes one"
+        output.error(f"no fleet {name} has ever had an owner at this Redis", beside)
+    raise click.exceptions.Exit(1)
+
+
+def _lines(found: dict[str, Any], width: int) -> list[str]:
     if "error" in found:
         return [found["error"]]
     one, lease, streams = found["owner"], found["lease"], found["streams"]
-    if one is None:
-        head = f"fleet {found['fleet']}: no owner"
-    else:
-        head = f"fleet {found['fleet']}: {one.get('state', 'taking over')}, owner {one['name']}"
-    shown = [head]
+    told = one or {}
+    head = f"{told.get('state', 'taking over')}, owner {told['name']}" if one else "no owner"
+    shown = [f"fleet {found['fleet']}: {head}"]
     if lease is not None:
-        shown.append(f"lease   {lease['age_ms']} of {lease['ttl_ms']} ms, fence {one['fence']}")
-    for name in ("calls", "pushes"):
-        stream = streams[name]
-        shown.append(f"{name:<7} {stream['entries']} entries, {count(stream['bytes']) or 0} bytes")
-    shown.append(f"{len(found['workers'])} workers, {found['pushes']} pushes so far")
+        shown.append(f"lease   {lease['age_ms']} of {lease['ttl_ms']} ms, fence {told['fence']}")
+    beside = {
+        "calls": f"{told.get('in_flight', 0)} in flight, {told.get('performed', 0)} taken, "
+        f"{told.get('refused', 0)} refused",
+        "pushes": f"{told.get('backlog', 0)} wait at the owner, {found['pushes']} so far",
+    }
+    for name, stream in streams.items():
+        size = f"{stream['entries']} entries, {count(stream['bytes']) or 0} bytes"
+        shown.append(f"{name:<7} {size}; {beside[name]}")
+    workers = found["workers"]
+    shown.append(f"{len(workers)} worker{'s' * (len(workers) != 1)}")
     rows = [
-        (one["name"], one["host"], str(one["pid"]), str(one["lag"]), str(one["replies"]))
-        for one in found["workers"]
+        (each["name"], each["host"], str(each["pid"]), str(each["lag"]), str(each["replies"]))
+        for each in workers
     ]
-    return shown + (
-        list(lines(("WORKER", "HOST", "PID", "LAG", "REPLIES"), rows, None)) if rows else []
-    )
+    return shown + (lines(("WORKER", "HOST", "PID", "LAG", "REPLIES"), rows, width) if rows else [])

@@ -21,6 +21,13 @@ def look(store: Store, fleet: str) -> dict[str, Any]:
         return _look(store, fleet)
 
 
+def names(store: Store) -> list[str]:
+    """Of the fleets that had an owner here. Raises RedisDown."""
+    with store.told():
+        found = store.client.scan_iter(match=Keys("*").fence, count=1000)
+        return sorted(key.decode(errors="replace").split("{")[1].split("}")[0] for key in found)
+
+
 def _look(store: Store, fleet: str) -> dict[str, Any]:
     keys = Keys(fleet)
     with store.told():

@@ -25,6 +25,9 @@ _PASSING_KINDS = frozenset(
 )  # fmt: skip
 
 
+_REFUSALS = ("AuthenticationError", "NoPermissionError", "AuthenticationWrongNumberOfArgsError")
+
+
 class RedisDown(DialError):
     """Redis cannot be reached, or does not answer; the gateway may be quite well."""
 
@@ -139,7 +142,8 @@ class Store:
             raise ConfigError(f"the Redis url cannot be used: {_words(error)}") from None
         except (redis.RedisError, OSError) as error:
             self.drop()
-            raise RedisDown(f"Redis at {self.shown}: {_words(error)}") from None
+            words, hint = _words(error), _hint(error)
+            raise RedisDown(f"Redis at {self.shown}: {words}", hint=hint) from None
 
     def script(self, source: str) -> Any:
         """``source`` as a function ``(keys, args)``; sent once a connection at most."""
@@ -194,6 +198,14 @@ def is_passing(error: BaseException) -> bool:
 def _words(error: BaseException) -> str:
     """Without what an AUTH error or a connection's repr may quote."""
     kind = type(error).__name__
-    if kind in ("AuthenticationError", "NoPermissionError", "AuthenticationWrongNumberOfArgsError"):
+    if kind in _REFUSALS:
         return "it does not let us in: look at the user, the password and its ACL"
     return str(error).split("\n")[0] or kind
+
+
+def _hint(error: BaseException) -> str:
+    if type(error).__name__ in _REFUSALS:
+        return (
+            "set GWSYNC_REDIS_PASSWORD, or write redis://USER:PASSWORD@HOST; the README has an ACL"
+        )
+    return "is redis-server running there, and is a firewall between?"

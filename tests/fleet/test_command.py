@@ -46,7 +46,9 @@ def test_the_status_of_a_fleet(fleet: Fleet) -> None:
     shown = status(fleet)
     assert shown.returncode == 0
     assert "fleet test: connected, owner " in shown.stdout
-    assert "1 workers" in shown.stdout
+    assert "1 worker\n" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert "0 refused" in shown.stdout
     assert SECRET not in shown.stdout
 
 
@@ -76,3 +78,35 @@ def test_an_owner_ends_with_its_signals(fleet: Fleet) -> None:
         owner.send(number)
         assert owner._process.wait(30) == code
         fleet.gateway.wait_connections(open=0)
+
+
+def test_what_is_missing_is_said_with_the_next_step(fleet: Fleet) -> None:
+    unknown = status(fleet)
+    assert unknown.returncode == 1
+    assert "no fleet test has ever had an owner" in unknown.stderr
+    owner = fleet.owner()
+    fleet.worker().hello()
+    owner.stop()
+    gone = status(fleet, "--json")
+    assert gone.returncode == 1
+    assert json.loads(gone.stdout)["owner"] is None
+    assert "has no owner" in gone.stderr
+    assert "-> start one: gwsync owner --fleet test" in gone.stderr
+    other = run("fleet", "status", "--fleet", "tset", "--redis", fleet.redis.url)
+    assert "-> there is test" in other.stderr
+    with fleet.redis.client() as client:
+        client.config_set("requirepass", "a-password")
+    wrong = run("fleet", "status", "--fleet", "test", "--redis", fleet.redis.url)
+    assert wrong.returncode == 3
+    assert "GWSYNC_REDIS_PASSWORD" in wrong.stderr
+    os.environ["GWSYNC_REDIS_PASSWORD"] = "a-password"
+    try:
+        assert "has no owner" in status(fleet).stderr
+    finally:
+        del os.environ["GWSYNC_REDIS_PASSWORD"]
+
+
+def test_an_owner_needs_a_gateway_that_is_none_of_a_fleet(fleet: Fleet) -> None:
+    done = run("owner", "--fleet", "test", "--redis", fleet.redis.url, "--url", fleet.redis.url)
+    assert done.returncode == 2
+    assert "->" in done.stderr
