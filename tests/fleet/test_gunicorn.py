@@ -1,0 +1,54 @@
+"""gunicorn with a fleet: the workers of each kind share the owner's one socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from conformance.tools import eventually
+from hosts.support import unix_only
+
+from .support import SECRET, Fleet
+
+pytest.importorskip("gunicorn")
+from hosts.test_gunicorn import KINDS, WORKERS, serving
+
+
+@unix_only
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["each-loads", "preload"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gunicorn(fleet: Fleet, tmp_path: Path, kind: str, preload: list[str]) -> None:
+    fleet.owner_process().expect("owner")
+    gateway = fleet.gateway
+    gateway.hold("held")
+    for method in ("held", "echo"):
+        gateway.on_method(method, lambda params: params, scope="operator.read")
+    at_once = WORKERS * KINDS[kind]
+    options = ["--worker-class", kind, "--threads", str(KINDS[kind])]
+    options += ["--worker-connections", "4", "--no-control-socket"]
+    env = {"GWSYNC_URL": fleet.redis.url, "GWSYNC_FLEET": "test", "GWSYNC_FLEET_SECRET": SECRET}
+    kept = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    bench = SimpleNamespace(environment=lambda: {**kept, **env})
+    with serving(bench, tmp_path, options + preload) as (program, ask):  # type: ignore[arg-type]
+        with ThreadPoolExecutor(at_once) as pool:
+            held = [pool.submit(ask, f"/held?{n}") for n in range(at_once)]
+            eventually(lambda: gateway.held("held") == at_once, f"{at_once} requests at once")
+            gateway.push("demo", 1)
+            gateway.release("held")
+            told = [one.result() for one in held]
+            answers = list(pool.map(ask, [f"/echo?{n}" for n in range(20)]))
+        program.send(signal.SIGTERM)
+        code, said = program.end()
+    assert [one["answer"] for one in answers] == [{"n": str(n)} for n in range(20)]
+    assert code == 0, said
+    for word in ("Traceback", "Exception", "gwsync", "[ERROR]"):
+        assert word not in said
+    assert len({one["pid"] for one in told}) == WORKERS
+    assert {one["pushes"] for one in told} == {1}
+    assert len({one["conn"] for one in told + answers}) == 1  # the owner's
+    assert gateway.connections_total == 1
