@@ -43,6 +43,10 @@ each push is heard once.
   given are performed then; those it had are sent again if they only read or carry an
   idempotency key (the same one), others end ``ConnectionLost(outcome="maybe")``. Workers
   see StateChange(waiting), StateChange(connected), Snapshot.
+* What workers asked the gateway to push (``sessions.subscribe``) is in the snapshot, and asked
+  for by the next owner before anybody hears of its link. A Redis that forgot has lost that too,
+  unless the owner lived on.
+* The owner is parked: so are the workers; ``connect()`` of any has it try once more.
 * No owner: calls wait in the worker, 10,000 at most, inside their timeout: ``not_sent``.
 * Redis is away: the same for workers; who was asked before is asked again by id when it is
   back. The owner gives up the link if that is longer than its lease.
