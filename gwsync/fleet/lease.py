@@ -2,7 +2,9 @@
 
 Safe without trust in Redis's clock or memory: the holder counts from before it asked, by a
 clock of its own that goes on in sleep; the next one waits until the former must have stopped,
-by its own. The fencing number only grows, also where Redis forgot the last one.
+by its own. The fencing number only grows, also where Redis forgot the last one. (Of a Redis
+that fails twice within one lease's time, by losing its memory or by its clock, nothing is promised:
+the holder puts back what was lost, and who came in between is unknown.)
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .keys import Keys
-from .store import Store
+from .store import RedisDown, Store
 
 LEASE_S = 1.5  # failover is this and a little more
 RENEWALS = 4  # within a lease
@@ -120,24 +122,33 @@ class Contender:
         before = self._clock()
         ttl_ms = int(self._ttl_s * 1000)
         arguments = [self._owner, ttl_ms, self._silent(before)]
-        with self._store.told():
-            answer = self._store.script(_ACQUIRE)(self._keys, arguments)
+        try:
+            with self._store.told():
+                answer = self._store.script(_ACQUIRE)(self._keys, arguments)
+        except RedisDown:
+            # When it is back it may know less than it did: it says nothing of what was before.
+            self._beats = self._alive_at = None
+            raise
         had, what, now_ms, clean, former_ms, first, beats = answer
         if not had:
             beats = what
             self._held_s = max(self._ttl_s, former_ms / 1000)
+        # That the former one has left, a Redis says that may have lost what came after that:
+        # believed by who has been connected since before.
+        left = bool(clean) and self._alive_at is not None
         if self._alive_at is None or beats != self._beats:
             # It was renewed since the last look, perhaps a moment ago, or Redis forgot.
             self._beats, self._alive_at = beats, self._clock()
         if not had:
             return None
+        alive_at, self._beats, self._alive_at = self._alive_at, None, None  # that was before
         wait_s = max(self._ttl_s, former_ms / 1000) * CAUTIOUS
         return Lease(
             owner=self._owner,
             fence=int(what),
             ttl_s=self._ttl_s,
             deadline=before + self._ttl_s * TRUSTED,
-            send_from=before if clean else self._alive_at + wait_s,
+            send_from=before if left else alive_at + wait_s,
             first=int(first),
             clock_ahead_s=now_ms / 1000 - before,
         )
@@ -167,8 +178,11 @@ class Contender:
 
     def release(self, lease: Lease) -> None:
         """The next one need not wait: nothing is sent from here on. Raises RedisDown."""
-        held = not lease.over and self._clock() < lease.deadline
+        now = self._clock()
+        held = not lease.over and now < lease.deadline
+        # Who has waited for its predecessor and never sent cannot say that nobody does.
+        last = lease.fence if now >= lease.send_from else 0
         lease.over = True
         if held:
             with self._store.told():
-                self._store.script(_RELEASE)(self._keys, [lease.value, lease.fence])
+                self._store.script(_RELEASE)(self._keys, [lease.value, last])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +82,7 @@ def test_it_ends_by_its_own_clock_whatever_redis_says(server: RedisServer) -> No
 def test_only_one_has_it_and_the_number_grows(server: RedisServer) -> None:
     one, two = Side(server, "one"), Side(server, "two")
     first = got(one.acquire())
+    first.send_from = one.clock.now
     assert two.acquire() is None
     assert one.contender.renew(first)
     one.contender.release(first)
@@ -121,6 +124,32 @@ def test_a_redis_whose_clock_jumped_makes_no_second_sender(server: RedisServer) 
     assert not two.holds(second)
     assert not one.contender.renew(first)
     assert not one.holds(first)
+    one.store.close()
+    two.store.close()
+
+
+def test_who_never_sent_does_not_say_that_nobody_does(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())  # it waits for whoever was before
+    assert two.acquire() is None
+    one.contender.release(first)
+    assert not two.holds(got(two.acquire()))
+    one.store.close()
+    two.store.close()
+
+
+def test_a_lease_that_a_clock_set_back_keeps_ends_by_silence(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())
+    assert two.acquire() is None
+    two.clock.now += TTL_S / 2
+    assert one.contender.renew(first)
+    assert two.acquire() is None  # it is alive
+    two.clock.now += TTL_S
+    second = got(two.acquire())
+    assert two.holds(second)
+    one.clock.now += TTL_S
+    assert not one.contender.renew(first)
     one.store.close()
     two.store.close()
 
@@ -180,4 +209,91 @@ def test_two_contend_a_thousand_times(server: RedisServer) -> None:
     assert len(fences) == 1000
     assert fences == sorted(set(fences))
     for side in sides:
+        side.store.close()
+
+
+class Fate:
+    """Does to Redis and to two sides whatever may happen; at most one of them may send."""
+
+    def __init__(self, server: RedisServer, seed: int) -> None:
+        self.server = server
+        self.chance = random.Random(seed)
+        self.sides = [Side(server, "one"), Side(server, "two")]
+        self.leases: list[Lease | None] = [None, None]
+        self.fences: list[int] = []
+        self.admin = server.client()
+        self.kept: list[dict[bytes, bytes]] = [{}]
+        self.failed_at = 0.0
+
+    def step(self) -> None:
+        act = self.chance.choices(
+            (self.look, self.pass_time, self.expire, self.keep, self.crash, self.leave),
+            (50, 30, 6, 4, 4, 6),
+        )[0]
+        act()
+        self.look_at_both()
+
+    def look_at_both(self) -> None:
+        sending = [
+            lease.fence
+            for side, lease in zip(self.sides, self.leases, strict=True)
+            if lease is not None and side.holds(lease)
+        ]
+        assert len(sending) < 2
+
+    def look(self) -> None:
+        index = self.chance.randrange(2)
+        side, lease = self.sides[index], self.leases[index]
+        with contextlib.suppress(RedisDown):
+            if lease is None:
+                self.leases[index] = new = side.acquire()
+                self.fences += [new.fence] if new is not None else []
+            elif not side.contender.renew(lease):
+                self.leases[index] = None
+
+    def pass_time(self) -> None:
+        seconds = self.chance.choice((0.1, 1, 5, 20)) * self.chance.random()
+        for side, rate in zip(self.sides, (1.0, 1.004), strict=True):
+            side.clock.now += seconds * rate
+
+    def expire(self) -> None:
+        """Its time is over, for Redis, whose clock may be any."""
+        if self.may_fail():
+            self.admin.delete(KEYS.lease)
+
+    def may_fail(self) -> bool:
+        """Redis does so once within a lease's time."""
+        now = self.sides[0].clock.now
+        if now < self.failed_at + TTL_S:
+            return False
+        self.failed_at = now
+        return True
+
+    def keep(self) -> None:
+        """On disk, or at a replica."""
+        self.kept.append(self.admin.hgetall(KEYS.fence))
+
+    def crash(self) -> None:
+        """Redis is back as it once was."""
+        if not self.may_fail():
+            return
+        self.admin.client_kill_filter(_type="normal", skipme=True)
+        self.admin.delete(KEYS.lease, KEYS.fence)
+        back = self.chance.choice(self.kept[-2:])
+        if back:
+            self.admin.hset(KEYS.fence, mapping=back)
+
+    def leave(self) -> None:
+        index = self.chance.randrange(2)
+        lease, self.leases[index] = self.leases[index], None
+        if lease is not None:
+            with contextlib.suppress(RedisDown):
+                self.sides[index].contender.release(lease)
+
+
+def test_a_thousand_takeovers_and_whatever_may_happen_to_redis(server: RedisServer) -> None:
+    fate = Fate(server, 9)
+    while len(fate.fences) < 1000:
+        fate.step()
+    for side in fate.sides:
         side.store.close()
