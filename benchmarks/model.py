@@ -28,6 +28,8 @@ UNITS = {
     "dropped": "dropped",
     "grown_mb": "MB grown",
     "times": "times",
+    "pushed": "pushed a second",
+    "lost": "lost",
 }
 Figures = dict[str, float]  # of one run of one side, by metric
 RunSide = Callable[["Context", dict[str, Any]], Figures]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import relaying, starting
+from . import fleeting, relaying, starting
 from .model import Bar, Row, Side
 from .running import node, python
 
@@ -169,4 +169,5 @@ CALLS = (
     ),
 )
 
-ROWS: dict[str, Row] = {row.key: row for row in (*EVENTS, *CALLS, *starting.ROWS, *relaying.ROWS)}
+SETS = (EVENTS, CALLS, starting.ROWS, relaying.ROWS, fleeting.ROWS)
+ROWS: dict[str, Row] = {row.key: row for rows in SETS for row in rows}

@@ -97,4 +97,7 @@ def split(url: str) -> tuple[str, str | None]:
     if not (host or parts.path.strip("/")):
         raise ConfigError("the Redis url has no host", hint="for example redis://127.0.0.1:6379/0")
     netloc = f"{name}@{host}" if at and name else host
-    return parts._replace(netloc=netloc).geturl(), unquote(password) or None
+    made = parts._replace(netloc=netloc).geturl()
+    if parts.scheme.lower() == "unix" and not netloc:
+        made = made.replace(":", "://", 1)  # which urlsplit's makers leave out, and redis-py wants
+    return made, unquote(password) or None

@@ -93,6 +93,8 @@ class Store:
         if self.url.startswith("redis+sentinel://"):
             return self._through_sentinel(redis, options)
         single = options.pop("single_connection_client")
+        if self.url.startswith("unix:"):
+            del options["socket_keepalive"]  # of TCP, and redis-py refuses it here
         pool = redis.ConnectionPool.from_url(self.url, **options)
         if self._moved is not None:
             host, port = self._moved

@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 ROWS = ("events-200", "request", "request-16-threads", "request-many-64")
+FLEET_ROWS = ("fleet-call", "fleet-events")
 RELAY_ROWS = ("relay-idle", "relay-slow-reader", "relay-stream", "relay-short-1")
 
 
@@ -49,6 +50,19 @@ def test_the_relay_is_measured_beside_nginx(tmp_path: Path) -> None:
     if shutil.which("wrk"):
         assert rows["relay-short-1"]["sides"]["gwsync relay"]["rate"]["median"] > 0
         assert rows["relay-short-1"]["sides"]["gwsync relay"]["failed"]["median"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not shutil.which("redis-server") or find_spec("redis") is None, reason="a fleet needs Redis"
+)
+def test_a_fleet_is_measured_beside_a_direct_connection(tmp_path: Path) -> None:
+    _, rows = measured(FLEET_ROWS, tmp_path)
+    for row in rows.values():
+        every_side_has_figures_or_says_why_not(row)
+        every_bar_has_a_verdict(row)
+    assert set(rows["fleet-call"]["sides"]) == {"gwsync fleet", "gwsync, direct"}
+    assert rows["fleet-events"]["sides"]["gwsync fleet"]["lost"]["median"] == 0
 
 
 def measured(rows: tuple[str, ...], directory: Path) -> tuple[str, dict[str, Any]]:

@@ -13,8 +13,11 @@ import pytest
 import gwsync
 from conformance.tools import InThread, Log, eventually
 from gwsync.fleet.keys import Keys
+from gwsync.fleet.messages import Seal
+from gwsync.fleet.publisher import Publisher
+from gwsync.fleet.store import Store
 
-from .support import Fleet, free_port
+from .support import SECRET, Fleet, free_port
 
 KEYS = Keys("test")
 
@@ -47,6 +50,17 @@ def test_who_comes_after_redis_forgot_hears_how_things_stand(fleet: Fleet) -> No
     with fleet.redis.client() as client:
         client.flushall()
     assert fleet.worker().request("health", timeout=20)["ok"] is True
+
+
+def test_a_former_owner_writes_no_push(fleet: Fleet) -> None:
+    seal = Seal(SECRET, "test")
+    with fleet.redis.client() as client:
+        client.set(KEYS.lease, "another|8")
+        former = Publisher(Store(fleet.redis.url), KEYS, seal, "former|7", 7, 0)
+        former.push([gwsync.Event("chat", {"n": 1}, 1)])
+        former.stop()
+        assert former.thread.join(30)
+        assert client.xlen(KEYS.pushes) == 0
 
 
 def test_a_redis_that_only_reads_for_a_while_loses_nothing(fleet: Fleet) -> None:

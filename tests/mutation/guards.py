@@ -634,4 +634,58 @@ RELAYING = (
     ),
 )
 
-GUARDS = DIALLING + PROXYING + READING + CALLING + SPEED + LIVING + RELAYING
+FLEET = "tests/fleet/"
+LEASE = FLEET + "test_lease.py"
+FLEETS = (
+    Guard(
+        "fleet: what goes through Redis is signed",
+        "fleet/messages.py",
+        "if not hmac.compare_digest(self.sign(place, *rest, data), sig):",
+        "if False:",
+        (FLEET + "test_messages.py::test_a_changed_field_is_noticed",),
+    ),
+    Guard(
+        "fleet: a call is accepted within a window",
+        "fleet/messages.py",
+        "return abs(now - at) <= WINDOW_S",
+        "return True",
+        (FLEET + "test_messages.py::test_a_message_is_timely_within_a_window",),
+    ),
+    Guard(
+        "fleet: every write looks at the lease",
+        "fleet/term.py",
+        "link.writer.guard(self._lease.holds)",
+        "pass",
+        (FLEET + "test_failover.py::test_every_write_looks_at_the_lease",),
+    ),
+    Guard(
+        "fleet: a former owner's pushes are not written",
+        "fleet/publisher.py",
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end",
+        "",
+        (FLEET + "test_forgetting.py::test_a_former_owner_writes_no_push",),
+    ),
+    Guard(
+        "fleet: what was not written for now is written again",
+        "fleet/publisher.py",
+        "if is_passing(result):",
+        "if False:",
+        (FLEET + "test_forgetting.py::test_a_redis_that_only_reads_for_a_while_loses_nothing",),
+    ),
+    Guard(
+        "fleet: a Redis that was away says nothing of what was before",
+        "fleet/lease.py",
+        "self._beats = self._alive_at = None\n            raise",
+        "raise",
+        (LEASE + "::test_a_thousand_takeovers_and_whatever_may_happen_to_redis",),
+    ),
+    Guard(
+        "fleet: who never sent does not say that nobody does",
+        "fleet/lease.py",
+        "last = lease.fence if now >= lease.send_from else 0",
+        "last = lease.fence",
+        (LEASE + "::test_who_never_sent_does_not_say_that_nobody_does",),
+    ),
+)
+
+GUARDS = DIALLING + PROXYING + READING + CALLING + SPEED + LIVING + RELAYING + FLEETS
