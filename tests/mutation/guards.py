@@ -653,7 +653,7 @@ FLEETS = (
     ),
     Guard(
         "fleet: every write looks at the lease",
-        "fleet/term.py",
+        "fleet/upstream.py",
         "link.writer.guard(self._lease.holds)",
         "pass",
         (FLEET + "test_failover.py::test_every_write_looks_at_the_lease",),
