@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import socket
 import ssl
@@ -44,7 +45,7 @@ class Service:
             self._in_hub(lambda: self._start(options))
             yield self
         finally:
-            self._in_hub(lambda: self._server and self._server.stop(timeout=1))
+            self._in_hub(self._stop)
             self._hub.stop()
 
     def _start(self, options: dict[str, Any]) -> None:
@@ -52,6 +53,11 @@ class Service:
         self._server = WSGIServer(listen, self.app, log=None, error_log=self.errors, **options)
         self._server.start()
         self.port = self._server.server_port
+
+    def _stop(self) -> None:
+        if self._server is not None:
+            self._server.stop(timeout=1)
+        gc.collect()  # pywsgi's tracebacks hold sockets, which nothing can close without the hub
 
     def _in_hub(self, function: Callable[[], object]) -> None:
         done = ThreadWaiter()
