@@ -432,6 +432,13 @@ SPEED = (
         (UNIT + "runtime/test_inbox.py::test_a_ctrl_c_in_one_job_leaves_the_others_to_be_run",),
     ),
     Guard(
+        "a Ctrl-C that hits a callback reaches the program",
+        "runtime/dispatch.py",
+        "        raise  # gevent hands it",
+        "        pass  # gevent hands it",
+        (HOSTS + "test_ctrl_c.py::test_ctrl_c_that_hits_a_callback_ends_the_program_too",),
+    ),
+    Guard(
         "a flood of jobs lets the loop have its turn",
         "runtime/inbox.py",
         "for _ in range(len(jobs)):",
