@@ -68,6 +68,7 @@ def test_who_asked_where_and_how(host: str, upstream: Upstream) -> None:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (authority, spoofed))
             assert sock.recv(9) == b"HTTP/1.1 "
         head = upstream.head()
+        assert relay.status().url == relay.url  # as its page shows it
     assert f"\r\nX-Forwarded-For: {host}\r\n" in head
     assert f"\r\nX-Forwarded-Host: {authority.decode()}\r\n" in head
     assert "\r\nX-Forwarded-Proto: http\r\n" in head
