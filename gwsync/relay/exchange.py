@@ -194,7 +194,7 @@ class Exchange:
         if (endless or response.chunked) and not chunked and not decoder.done:
             self._keep = False
         if not self._sent:
-            self._beside.join(0.01)  # its last bytes may just be on their way
+            self._beside.join(limits.RELAY_LAST_BYTES_S)
             self._keep = self._keep and self._sent
         self.answered = True
         self.entry.status = response.status

@@ -220,6 +220,26 @@ def test_an_upload_that_is_answered_early_still_hears_the_answer(bench: Bench) -
         assert client.exactly(4) == b"much"
 
 
+def test_an_answer_that_overtakes_the_end_of_its_request_keeps_the_connection(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RELAY_LAST_BYTES_S", 10.0)
+    answered = threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        read_head(sock)
+        sock.sendall(OK)
+        answered.set()
+        until_closed(sock)
+
+    server = bench.server(serve)
+    with relay_to(server.port) as relay, Client(relay.port) as client:
+        client.request("/", "Content-Length: 2", method="POST", body=b"a")
+        assert answered.wait(10)
+        client.say(b"b")
+        assert "\r\nConnection: keep-alive\r\n" in client.head()
+
+
 def test_a_long_upload_outlasts_the_patience_for_an_answer(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -476,6 +476,16 @@ def _head(name: str, old: str, new: str = "if False:") -> Guard:
 
 
 RELAYING = (
+    Guard(
+        "a relay's early answer waits for the last bytes of its request",
+        "relay/exchange.py",
+        "            self._beside.join(limits.RELAY_LAST_BYTES_S)",
+        "            pass",
+        (
+            LOOPBACK + "test_relay_checklist.py::"
+            "test_an_answer_that_overtakes_the_end_of_its_request_keeps_the_connection",
+        ),
+    ),
     _gate(
         "a Host that is not its own is refused",
         'if not self._knows(request.host.decode("ascii").lower()):',
