@@ -23,7 +23,7 @@ from gwsync.relay.mount import WsgiRelay
 from gwsync.runtime.hub import HubThread
 from gwsync.runtime.waiters import ThreadWaiter
 from loopback.support import Bench, answers, http, read_head, until_closed
-from loopback.support_relay import Client, frame, websocket
+from loopback.support_relay import Client, NoAnswer, frame, websocket
 from loopback.support_tls import Authority
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -129,19 +129,12 @@ def test_over_tls(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_a_client_that_leaves_before_the_101(bench: Bench) -> None:
-    left = threading.Event()
-
-    def serve(sock: socket.socket) -> None:
-        read_head(sock)
-        until_closed(sock)
-        left.set()
-
-    upstream = bench.server(serve)
+    upstream = NoAnswer(bench)
     with service(upstream.port) as running:
         with Client(running.port) as client:
             client.upgrade("/up/")
-            eventually(lambda: upstream.accepted == 1, "it is asked")
-        assert left.wait(10)
+            upstream.asked()
+        assert upstream.left.wait(10)
         assert running.quiet(), running.errors.getvalue()
 
 
