@@ -129,6 +129,7 @@ STATE_FILE_SETTLED_NS = 100_000_000  # not before: some file systems count in hu
 
 # -- the relay ------------------------------------------------------------------
 RELAY_HEAD_BYTES = 64 * 1024  # of a request, and of an answer
+RELAY_LAST_BYTES_S = 0.01  # an early answer waits so long for the end of its request
 RELAY_INTERIM = 20  # answers of 1xx before the one that counts
 RELAY_HEADERS = 100  # what Apache allows
 RELAY_TARGET_BYTES = 32 * 1024  # of path and query

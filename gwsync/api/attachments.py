@@ -11,10 +11,12 @@ import base64
 import mimetypes
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, PayloadTooLarge
-from .converse import Attachment
+
+if TYPE_CHECKING:
+    from .converse import Attachment
 
 _GROWS = 4 / 3  # base64
 _HINT = "a path, or {'fileName': ..., 'mimeType': ..., 'content': bytes or base64 text}"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import limits
 from ..config import UNSET, Unset
 
 if TYPE_CHECKING:
+    from pathlib import Path  # not at import: it brings six modules along
+
     from ..session.queues import Queue
     from ..session.supervisor import Supervisor
     from ..values import Hello, Status
     from .runs import Run
 
-Attachment = str | Path | Mapping[str, Any]
-Progress = Callable[[int, int], object]
+    Attachment = str | Path | Mapping[str, Any]
+    Progress = Callable[[int, int], object]
 
 
 class Conversing:

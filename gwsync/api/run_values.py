@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any
 
 from .. import markup
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class RunDelta(str):

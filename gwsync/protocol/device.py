@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Device(Protocol):
@@ -53,3 +53,14 @@ def proof_text(
         device_family.strip().lower(),
     ]
     return "|".join(fields).encode()
+
+
+def signed(device: Device, text: bytes, *, signed_at_ms: int, nonce: str) -> dict[str, Any]:
+    """``device`` of ``connect``'s params; ``text`` is that of :func:`proof_text`."""
+    return {
+        "id": device.id,
+        "publicKey": base64url(device.public_key),
+        "signature": base64url(device.sign(text)),
+        "signedAt": signed_at_ms,
+        "nonce": nonce,
+    }

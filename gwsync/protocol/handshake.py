@@ -15,13 +15,13 @@ import msgspec
 from .. import limits
 from ..errors import HandshakeError, ProtocolMismatch
 from ..greeting import Hello, plain
-from .device import Device, base64url, proof_text
+from .device import Device, proof_text, signed
 from .frames import encode_value
 from .refusals import printable, scope_error
 
 MIN_PROTOCOL, MAX_PROTOCOL = 3, 4
 CLIENT_ID = CLIENT_MODE = "cli"  # a closed list: a name of our own would be refused
-_SECRETS = ("deviceToken", "deviceTokens", "recoveryScope")
+SECRETS = ("deviceToken", "deviceTokens", "recoveryScope")  # of hello-ok's `auth`
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,7 @@ class Handshake:
             },
             "role": self.role,
             "scopes": list(self.scopes),
-            "device": {
-                "id": self.device.id,
-                "publicKey": base64url(self.device.public_key),
-                "signature": base64url(self.device.sign(proof)),
-                "signedAt": signed_at_ms,
-                "nonce": nonce,
-            },
+            "device": signed(self.device, proof, signed_at_ms=signed_at_ms, nonce=nonce),
         }
         if self.caps:
             params["caps"] = list(self.caps)
@@ -128,7 +122,7 @@ class Handshake:
         token = None
         if auth:
             token = auth.get("deviceToken")
-            kept = {name: value for name, value in auth.items() if name not in _SECRETS}
+            kept = {name: value for name, value in auth.items() if name not in SECRETS}
             parts = {**parts, "auth": kept}
             self._check_scopes(auth.get("scopes"))
         policy = plain(parts["policy"])

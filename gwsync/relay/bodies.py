@@ -77,36 +77,38 @@ class Chunked:
         payload: list[bytes] = []
         data = self._buffer + data
         self._buffer = b""
-        while data and not self.done:
+        at, end = 0, len(data)
+        while at < end and not self.done:
             if self._step == "data":
-                piece = data[: self._left]
+                piece = data[at : at + self._left]
                 payload.append(piece)
                 self._left -= len(piece)
-                data = data[len(piece) :]
+                at += len(piece)
                 if not self._left:
                     self._step = "end"
                 continue
-            line, data = self._line(data)
+            line = self._line(data, at)
             if line is None:
-                self._buffer = data
+                self._buffer = data[at:]
                 return b"".join(payload)
-            self._took(line)
+            at += len(line)
+            self._took(line[:-2])
         if self.done:
-            self.rest = data
+            self.rest = data[at:]
         return b"".join(payload)
 
-    def _line(self, data: bytes) -> tuple[bytes | None, bytes]:
-        end = data.find(b"\n")
+    def _line(self, data: bytes, at: int) -> bytes | None:
+        """With its CR LF; None while it is not whole."""
+        end = data.find(b"\n", at)
+        size = (end + 1 if end >= 0 else len(data)) - at
+        if size > limits.RELAY_CHUNK_LINE_BYTES:
+            raise BadHead("a line of the chunks is too long")
         if end < 0:
-            if len(data) > limits.RELAY_CHUNK_LINE_BYTES:
-                raise BadHead("a line of the chunks is too long")
-            return None, data
-        line = data[: end + 1]
+            return None
+        line = data[at : end + 1]
         if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
             raise BadHead("a line of the chunks does not end in CR LF")
-        if len(line) > limits.RELAY_CHUNK_LINE_BYTES:
-            raise BadHead("a line of the chunks is too long")
-        return line[:-2], data[end + 1 :]
+        return line
 
     def _took(self, line: bytes) -> None:
         if self._step == "size":

@@ -177,9 +177,7 @@ class Exchange:
     # -- down ---------------------------------------------------------------------------------
     def _response(self, leg: Leg) -> Response:
         """The final one; those that come before it are passed on."""
-        response = read_answer(leg.stream, self._interim)
-        if response.status == 101 and not self.request.upgrades:
-            raise BadHead("it changes the protocol, and nobody asked")
+        response = read_answer(leg.stream, self._interim, upgrades=self.request.upgrades)
         if leg.fresh and self.route.endpoint.secure:
             trust.keep_session(leg.stream.sock, self.route.config)
         return response
@@ -196,7 +194,7 @@ class Exchange:
         if (endless or response.chunked) and not chunked and not decoder.done:
             self._keep = False
         if not self._sent:
-            gevent.sleep(0.01)  # its last bytes may just be on their way
+            self._beside.join(limits.RELAY_LAST_BYTES_S)
             self._keep = self._keep and self._sent
         self.answered = True
         self.entry.status = response.status

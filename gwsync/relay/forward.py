@@ -6,7 +6,6 @@ ends: one side may stop speaking and listen on, as far as the proxy lets it.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import gevent
@@ -21,9 +20,9 @@ from ..transport.trace import Tracer
 from .gate import is_loopback
 from .journal import Entry, Journal
 from .relay import OnHub
-from .server import Listener
+from .server import Listener, end_silent
 from .stream import Stream, keep_alive
-from .tunnel import Tunnel, idle_since
+from .tunnel import Tunnel
 from .upstream import failure_of
 
 
@@ -71,8 +70,7 @@ class TcpForward(OnHub):
         for entry in tuple(self.journal.live.values()):
             if entry.live is not None:
                 gevent.spawn(entry.live.end, "the relay, which stops")
-        self._listener.visits.join(timeout)
-        self._listener.visits.kill(timeout=limits.RELAY_CLOSE_S / 4)
+        self._listener.drain(timeout)
         if self._sweeper is not None:
             self._sweeper.kill()
 
@@ -100,8 +98,4 @@ class TcpForward(OnHub):
     def _sweep(self) -> None:
         while True:
             gevent.sleep(min(limits.RELAY_SWEEP_S, self._idle_timeout / 2))
-            for entry in tuple(self.journal.live.values()):
-                if entry.live is not None and idle_since(
-                    entry.live, time.monotonic(), self._idle_timeout
-                ):
-                    entry.live.end("silence")
+            end_silent(self.journal, self._idle_timeout)

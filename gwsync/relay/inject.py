@@ -12,12 +12,13 @@ Source: PROTOCOL.md sections 3 and 4; RFC 6455 section 5.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
 from .. import limits
-from ..protocol.device import Device, base64url, proof_text
+from ..protocol.device import Device, proof_text, signed
+from ..protocol.handshake import SECRETS
+from ..transport.masking import Framer, mask_by_int
 from .walk import frame_size
 
 Message = dict[str, Any]
@@ -122,13 +123,7 @@ class Injection:
             platform=str(client.get("platform", "")),
             device_family=str(client.get("deviceFamily", "")),
         )
-        return {
-            "id": self._device.id,
-            "publicKey": base64url(self._device.public_key),
-            "signature": base64url(self._device.sign(text)),
-            "signedAt": signed_at,
-            "nonce": nonce,
-        }
+        return signed(self._device, text, signed_at_ms=signed_at, nonce=nonce)
 
     def _hello(self, message: Message) -> Message | None:
         if message.get("type") != "res" or message.get("id") != self._request:
@@ -137,8 +132,7 @@ class Injection:
         auth = payload.get("auth") if isinstance(payload, dict) else None
         if not isinstance(auth, dict):
             return message
-        hidden = ("deviceToken", "deviceTokens", "recoveryScope")
-        kept = {name: value for name, value in auth.items() if name not in hidden}
+        kept = {name: value for name, value in auth.items() if name not in SECRETS}
         return {**message, "payload": {**payload, "auth": kept}}  # type: ignore[dict-item]
 
 
@@ -147,24 +141,15 @@ def _payload(frame: bytes) -> tuple[bytes, bool]:
     start += {126: 2, 127: 8}.get(size, 0)
     if not frame[1] & 0x80:
         return frame[start:], False
-    return _masked(frame[start + 4 :], frame[start : start + 4]), True
-
-
-def _masked(data: bytes, key: bytes) -> bytes:
-    whole = int.from_bytes(data, "big")
-    mask = int.from_bytes((key * (len(data) // 4 + 1))[: len(data)], "big")
-    return (whole ^ mask).to_bytes(len(data), "big")
+    return mask_by_int(frame[start + 4 :], frame[start : start + 4]), True
 
 
 def _frame(payload: bytes, masked: bool) -> bytes:
-    size, bit = len(payload), 0x80 if masked else 0
+    size = len(payload)
+    if masked:
+        return Framer().frame(payload, _TEXT & 0x0F)
     if size < 126:
-        head = bytes((_TEXT, bit | size))
-    elif size < 65536:
-        head = bytes((_TEXT, bit | 126)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((_TEXT, bit | 127)) + size.to_bytes(8, "big")
-    if not masked:
-        return head + payload
-    key = os.urandom(4)
-    return head + key + _masked(payload, key)
+        return bytes((_TEXT, size)) + payload
+    if size < 65536:
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + payload

@@ -173,10 +173,7 @@ class _Sender:
         """The upstream's. Raises Gone, Unreachable, and BadHead for what the client sent."""
         sending = gevent.spawn(self._send) if self._request.has_body else None
         try:
-            response = read_answer(self._upstream, lambda interim: None)
-            if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
-                raise BadHead("it changes the protocol, and nobody asked")
-            return response
+            return read_answer(self._upstream, lambda interim: None, upgrades=False)
         except BadHead as error:
             raise Unreachable(senseless(error)) from None
         except Gone:
@@ -274,10 +271,7 @@ def _start(response: Response, route: Route, request: Request) -> tuple[str, lis
         framing = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
     elif response.length is not None:
         framing = [(b"Content-Length", b"%d" % response.length)]
-    text = headers.downwards(response, route, request, framing).decode("latin-1")
-    first, *lines = text[:-4].split("\r\n")
-    told = [tuple(line.split(": ", 1)) for line in lines]
-    return first.partition(" ")[2], told  # type: ignore[return-value]
+    return _told(headers.downwards(response, route, request, framing)[:-4])
 
 
 def _said(
@@ -285,10 +279,16 @@ def _said(
 ) -> Iterable[bytes]:
     """A page of the relay's own."""
     head, _, body = pages.failure(failure, request, to, close=True).partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    told = [tuple(line.split(": ", 1)) for line in lines if not line.startswith("Connection:")]
-    start(first.partition(" ")[2], told)
+    status, lines = _told(head)
+    start(status, [line for line in lines if line[0] != "Connection"])
     return [body]
+
+
+def _told(head: bytes) -> tuple[str, list[tuple[str, str]]]:
+    """A head as WSGI has it: the status, and the headers."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    pairs = [line.partition(": ") for line in lines]
+    return first.partition(" ")[2], [(name, value) for name, _, value in pairs]
 
 
 __all__ = ["WsgiRelay", "wsgi"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import threading
@@ -27,7 +28,7 @@ _running: set[OnHub] = set()
 _inherited: list[object] = []  # never freed: their hub must be neither run nor destroyed
 
 
-class OnHub:
+class OnHub(abc.ABC):
     """Something that lives on a hub thread of its own; a stopped one stays stopped."""
 
     _name = "gwsync-relay"
@@ -43,11 +44,13 @@ class OnHub:
         """Where it listens; 0 before the start, unless one was given."""
         return self._listener.port
 
+    @abc.abstractmethod
     def _open(self, hub: HubThread) -> None:
-        raise NotImplementedError
+        """Begin to listen; in a greenlet of the hub, as is the next."""
 
+    @abc.abstractmethod
     def _close(self, timeout: float) -> None:
-        raise NotImplementedError
+        """Let nobody in, and end what is under way within ``timeout`` seconds."""
 
     def start(self) -> Self:
         """Listen. A second call does nothing. Raises OSError if the port cannot be had."""
@@ -181,8 +184,7 @@ class Relay(OnHub):
 
     @property
     def url(self) -> str:
-        host = self._listener.host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return self._listener.url
 
     def status(self) -> RelayStatus:
         """What goes through it now."""

@@ -21,7 +21,6 @@ from .pages import answer
 from .routes import Routes
 from .status import RelayConnection, RelayStatus
 from .stream import keep_alive, keeps_alive
-from .tunnel import idle_since
 from .upstream import Legs
 from .visit import Visit
 
@@ -88,6 +87,11 @@ class Listener:
     def _over(self, sock: Any, visit: Any) -> None:
         self._open.discard(sock)
 
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
     def sockets(self) -> list[Any]:
         """Its own, and those that it accepted."""
         return [*([] if self._socket is None else [self._socket]), *self._open]
@@ -97,6 +101,19 @@ class Listener:
             self._acceptor.kill()
         if self._socket is not None:
             self._socket.close()
+
+    def drain(self, timeout: float) -> None:
+        """Wait so long for those that are open, then end them."""
+        self.visits.join(timeout)
+        self.visits.kill(timeout=limits.RELAY_CLOSE_S / 4)
+
+
+def end_silent(journal: Journal, limit: float) -> None:
+    """End each tunnel in which nothing was said for ``limit`` seconds."""
+    now = time.monotonic()
+    for entry in tuple(journal.live.values()):
+        if entry.live is not None and now - entry.live.last > limit:
+            gevent.spawn(entry.live.end, "silence")  # it may wait for its client
 
 
 class Server:
@@ -142,8 +159,7 @@ class Server:
                 visit.stream.close()
             elif live is not None:
                 gevent.spawn(live.end, "the relay, which stops")  # each may wait for its client
-        self.listener.visits.join(timeout)
-        self.listener.visits.kill(timeout=limits.RELAY_CLOSE_S / 4)
+        self.listener.drain(timeout)
         if self._sweeper is not None:
             self._sweeper.kill()
         self.legs.close()
@@ -162,10 +178,7 @@ class Server:
         while True:
             gevent.sleep(min(limits.RELAY_SWEEP_S, self.idle_timeout / 2))
             self.legs.sweep()
-            now = time.monotonic()
-            for entry in tuple(self.journal.live.values()):
-                if entry.live is not None and idle_since(entry.live, now, self.idle_timeout):
-                    gevent.spawn(entry.live.end, "silence")
+            end_silent(self.journal, self.idle_timeout)
 
     # -- what it tells ------------------------------------------------------------------------
     def healthy(self) -> tuple[bool, str]:
@@ -184,7 +197,7 @@ class Server:
         journal = self.journal
         rows = tuple(RelayConnection.of(entry, now) for entry in journal.live.values())
         return RelayStatus(
-            url=f"http://{self.listener.host}:{self.listener.port}",
+            url=self.listener.url,
             seconds=now - journal.began,
             accepted=self.listener.accepted,
             open=len(self._visits),

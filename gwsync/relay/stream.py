@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket as stdlib_socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -187,8 +188,6 @@ def native(sock: Any) -> Any:
 
 def readable(sock: Any) -> bool:
     """Whether a read of the descriptor would return at once."""
-    import select
-
     poll = getattr(select, "poll", None)
     if poll is None:
         return bool(select.select([sock.fileno()], [], [], 0)[0])

@@ -15,7 +15,6 @@ from typing import Any
 
 import gevent
 
-from .. import limits
 from .inject import Injection
 from .stream import Gone, Stream
 from .walk import FrameWalk, close_frame
@@ -116,7 +115,3 @@ class Tunnel:
             with contextlib.suppress(OSError):
                 sink.sock.shutdown(stdlib_socket.SHUT_WR)
         return True
-
-
-def idle_since(tunnel: Tunnel, now: float, limit: float = limits.RELAY_IDLE_S) -> bool:
-    return now - tunnel.last > limit

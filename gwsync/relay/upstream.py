@@ -134,13 +134,20 @@ class Legs:
                 idle.pop().stream.close()
 
 
-def read_answer(stream: Stream, interim: Callable[[Response], object]) -> Response:
-    """The one that counts; ``interim`` is given those before it. Raises Gone and BadHead."""
+def read_answer(
+    stream: Stream, interim: Callable[[Response], object], *, upgrades: bool
+) -> Response:
+    """The one that counts; ``interim`` is given those before it. Raises Gone and BadHead.
+
+    ``upgrades``: a change of the protocol was asked for.
+    """
     for _ in range(limits.RELAY_INTERIM):
         head = _answer_head(stream)
         if head is None:
             raise Gone("it closed the connection")
         response = heads.response(head)
+        if response.status == HTTPStatus.SWITCHING_PROTOCOLS and not upgrades:
+            raise BadHead("it changes the protocol, and nobody asked")
         if not response.interim:
             return response
         interim(response)

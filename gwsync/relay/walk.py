@@ -8,6 +8,8 @@ Source: RFC 6455 sections 5.2 and 7.4.
 
 from __future__ import annotations
 
+from ..transport.masking import mask_by_int
+
 _CLOSE = 0x8
 
 
@@ -59,8 +61,7 @@ class FrameWalk:
         start = 6 if masked else 2
         payload = frame[start : start + (frame[1] & 0x7F)]
         if masked:
-            key = frame[2:6]
-            payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
+            payload = mask_by_int(payload, frame[2:6])
         self.code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
         self.reason = payload[2:]
 

@@ -66,7 +66,20 @@ def _guarded(job: Job) -> None:
     try:
         job()
     except BaseException:  # a worker must outlive whatever a callback throws
-        log.exception("a gwsync callback ended with an exception that stops threads")
+        log.exception(_STOPPED)
+
+
+def _guarded_in_hub(job: Job) -> None:
+    """The same as a greenlet of the user's hub: it may be what a Ctrl-C happens to hit there."""
+    try:
+        job()
+    except KeyboardInterrupt:
+        raise  # gevent hands it to the main greenlet, for which it was meant
+    except BaseException:
+        log.exception(_STOPPED)
+
+
+_STOPPED = "a gwsync callback ended with an exception that stops threads"
 
 
 _workers = Workers()
@@ -125,7 +138,7 @@ class HubRunner:
         self._paused_at = 0.0
 
     def run(self, job: Job) -> None:
-        if not self._inbox.call_soon(gevent.spawn, _guarded, job):
+        if not self._inbox.call_soon(gevent.spawn, _guarded_in_hub, job):
             run_native(job)  # that hub was destroyed: its thread is over
 
     def stop(self) -> None:

@@ -15,6 +15,7 @@ from playwright.sync_api import Page
 
 from browsers.lab import WAIT_S, Lab, browser
 from browsers.test_jupyterlab import picture
+from browsers.workbench import soon
 from conformance.tools import eventually
 from gwsync.relay import Relay
 from proxies.servers import Microsocks
@@ -73,8 +74,7 @@ def test_a_cell_and_a_terminal(relayed: tuple[Lab, Relay], page: Page) -> None:
         if not proof.exists():
             page.locator(".jp-Terminal .xterm-screen").first.click()
             page.keyboard.type(f"echo $((6 * 7)) > '{proof}'\n")
-            page.wait_for_timeout(1000)
-        return proof.exists() and proof.read_text() == "42\n"
+        return soon(lambda: proof.exists() and proof.read_text() == "42\n", str(proof))
 
     eventually(typed, "what the terminal was told", WAIT_S)
     picture(page, "relay-terminal")

@@ -183,6 +183,30 @@ def test_ctrl_c_reaches_the_caller_and_the_connection_goes_on(
 
 
 @unix_only
+def test_ctrl_c_that_hits_a_callback_ends_the_program_too(bench: Bench) -> None:
+    """In a patched program callbacks run in the main thread, which is where signals are raised."""
+    bench.gateway.hold("held")
+    source = """
+from gevent import monkey; monkey.patch_all()
+import gwsync, os, signal
+def callback(push):
+    if push.name == "demo":
+        print("heard", flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+gwsync.subscribe(callback)
+gwsync.request("held", timeout=60)
+"""
+    with Script(source, bench.environment()) as script:
+        bench.gateway.wait_requests("held", timeout=30)
+        bench.gateway.push("demo", None)
+        script.expect("heard")
+        with elapsed_below(10, "the exit"):
+            code, errors = script.end()
+    assert code == -signal.SIGINT
+    assert errors.count("KeyboardInterrupt") == 1, errors
+
+
+@unix_only
 @BOTH
 def test_ctrl_c_ends_a_program_at_once(bench: Bench, patch: str) -> None:
     bench.gateway.hold("held")

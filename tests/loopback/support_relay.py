@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
+from conformance.tools import eventually
 from gwsync.relay import Relay
-from loopback.support import WAIT_S, accepted
+from loopback.support import WAIT_S, Bench, accepted, read_head, until_closed
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -87,6 +89,23 @@ class Client:
                 self.heard += data
         taken, self.heard = self.heard, b""
         return taken
+
+
+class NoAnswer:
+    """An upstream that hears a request and says nothing; ``left``: nobody waits for it any more."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.left = threading.Event()
+        self._server = bench.server(self._serve)
+        self.port = self._server.port
+
+    def _serve(self, sock: socket.socket) -> None:
+        read_head(sock)
+        until_closed(sock)
+        self.left.set()
+
+    def asked(self) -> None:
+        eventually(lambda: self._server.accepted == 1, "it is asked")
 
 
 def websocket(sock: socket.socket, *lines: str) -> bytes:

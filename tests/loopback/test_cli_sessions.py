@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 import gwsync
+from conformance.tools import eventually
 from gwsync.api.display import cells
 from gwsync.testing import LocalGateway
+from gwsync.testing.state import now_ms
 from loopback.cli_support import Running, run, run_on_terminal
 
 ALL = ("operator.read", "operator.write", "operator.admin")
@@ -76,6 +78,8 @@ def test_a_watch_says_what_happens(
     writer.sessions.create("trip")
     with Running(["sessions", "--watch"], env) as running:
         running.line("  trip")
+        listed = now_ms()  # in the millisecond of a list nobody can tell which was first
+        eventually(lambda: now_ms() > listed, "the next millisecond")
         writer.sessions.create("night", label="watch")
         assert running.line("+ night").endswith("create: watch")
         gateway.drop()

@@ -297,6 +297,8 @@ def test_over_tls_with_an_authority_and_with_a_pin(bench: Bench, tmp_path: Any) 
     for options in good:
         ours = client(bench, url=front.url(), token=token, **options)
         assert ours.tools_invoke("sessions_list")["details"]["count"] == 0
+    # what was said is known at the end of each connection
+    eventually(lambda: front.said.count(b"POST ") == len(good), "what it was asked")
     said = len(front.said)
     bad: list[dict[str, Any]] = [
         {},

@@ -44,6 +44,7 @@ def record(path: Path, tmp_path: Path) -> tuple[list[str], set[str]]:
             connection.request("vault", {"password": "hunter22!"})
             said = chat(connection, "run-1", f"echo:{SAID} k-very-secret sk-{'a' * 20}")
             gateway.drop()
+            eventually(lambda: connection.status().sockets_opened == 2, "the end of the link")
             connection.request("health")
         assert recorder.error is None
         kept = "".join(path.read_text() for path in state.rglob("*token*") if path.is_file())

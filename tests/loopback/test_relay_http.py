@@ -6,7 +6,7 @@ import hashlib
 import queue
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,7 +15,7 @@ from gwsync import limits
 from gwsync.relay import Relay, Route
 from loopback.support import Bench, RawServer, answers, read_head, until_closed
 from loopback.support_proxy import Proxy
-from loopback.support_relay import Client, relay_to
+from loopback.support_relay import Client, NoAnswer, relay_to
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -385,21 +385,18 @@ class _Joined:
         return taken
 
 
-def test_a_client_that_leaves_ends_the_upstreams_work(bench: Bench) -> None:
-    left = threading.Event()
-
-    def serve(sock: socket.socket) -> None:
-        read_head(sock)
-        until_closed(sock)
-        left.set()
-
-    server = bench.server(serve)
-    with relay_to(server.port) as relay:
+@pytest.mark.parametrize("ask", [Client.request, Client.upgrade])
+def test_a_client_that_leaves_ends_the_upstreams_work(
+    ask: Callable[[Client], None], bench: Bench
+) -> None:
+    upstream = NoAnswer(bench)
+    with relay_to(upstream.port) as relay:
         with Client(relay.port) as client:
-            client.request()
-            eventually(lambda: server.accepted == 1, "the request is there")
-        assert left.wait(10)
+            ask(client)
+            upstream.asked()
+        assert upstream.left.wait(10)
         eventually(lambda: not relay.status().connections, "nothing is left")
+        eventually(lambda: relay.status().open == 0, "nobody is left")
 
 
 def test_a_client_that_speaks_while_it_waits_has_not_left(bench: Bench) -> None:

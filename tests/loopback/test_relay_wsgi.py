@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -97,6 +98,7 @@ def pywsgi(upstream: Upstream) -> Iterator[int]:
 
     def stop() -> None:
         made[0].stop(timeout=1)
+        gc.collect()  # pywsgi's tracebacks hold sockets, which nothing can close without the hub
         over.notify()
 
     hub.spawn(stop)

@@ -432,6 +432,13 @@ SPEED = (
         (UNIT + "runtime/test_inbox.py::test_a_ctrl_c_in_one_job_leaves_the_others_to_be_run",),
     ),
     Guard(
+        "a Ctrl-C that hits a callback reaches the program",
+        "runtime/dispatch.py",
+        "        raise  # gevent hands it",
+        "        pass  # gevent hands it",
+        (HOSTS + "test_ctrl_c.py::test_ctrl_c_that_hits_a_callback_ends_the_program_too",),
+    ),
+    Guard(
         "a flood of jobs lets the loop have its turn",
         "runtime/inbox.py",
         "for _ in range(len(jobs)):",
@@ -469,6 +476,16 @@ def _head(name: str, old: str, new: str = "if False:") -> Guard:
 
 
 RELAYING = (
+    Guard(
+        "a relay's early answer waits for the last bytes of its request",
+        "relay/exchange.py",
+        "            self._beside.join(limits.RELAY_LAST_BYTES_S)",
+        "            pass",
+        (
+            LOOPBACK + "test_relay_checklist.py::"
+            "test_an_answer_that_overtakes_the_end_of_its_request_keeps_the_connection",
+        ),
+    ),
     _gate(
         "a Host that is not its own is refused",
         'if not self._knows(request.host.decode("ascii").lower()):',

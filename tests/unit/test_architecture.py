@@ -6,6 +6,7 @@ Every module is parsed and none imported, so an import inside a function counts 
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -70,6 +71,12 @@ ONLY_IN = {
     "redis": {"fleet.store"},
 }
 LAZY = {"requests", "socks", "psutil", "PIL", "redis"}  # heavy or optional: never imported with gwsync
+# What may be imported with a module: setup.cfg requires it. What only a type checker has is not.
+REQUIRED = {
+    *("click", "cryptography", "gevent", "json5", "msgspec", "platformdirs", "tenacity"),
+    *("urllib3", "websocket", "greenlet"),  # the last is gevent's
+}
+EXTRA = {"testing": {"websockets"}}  # of a part that is imported for its extra alone
 ROOT_LOGGER = {"debug", "info", "warning", "warn", "error", "critical", "exception", "log"}
 
 
@@ -135,6 +142,10 @@ def _points_down(module: str, target: str) -> str | None:
     return f"floor {FLOORS[here]} imports {target} from floor {FLOORS[there]}"
 
 
+def _is_there(package: str, part: str) -> bool:
+    return package in sys.stdlib_module_names | REQUIRED | LAZY | EXTRA.get(part, set())
+
+
 def _wrong_imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
     for target, line, lazy in imports(tree, module, is_package):
         if _within(target, "gwsync"):
@@ -149,6 +160,8 @@ def _wrong_imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[str
                 yield f"{line}: {package} is imported by {', '.join(sorted(allowed))} alone"
         if target.partition(".")[0] in LAZY and not lazy:
             yield f"{line}: {target} is imported with the module; import it where it is used"
+        if not lazy and not _is_there(target.partition(".")[0], _part(module)):
+            yield f"{line}: {target} is not required by setup.cfg"
         for name in ("logging.basicConfig", "signal.signal"):
             if target == name:
                 yield f"{line}: {name} belongs to the application"
@@ -241,6 +254,7 @@ def test_the_house_has_been_found() -> None:
         ("process", "import logging\nlogging.getLogger('')", "of the root logger"),
         ("process", "import logging\nlogging.warning('x')", "is the root logger's"),
         ("doctor.render", "print('x')", "print() outside gwsync/cli"),
+        ("api.runs", "from typing_extensions import Self", "is not required by setup.cfg"),
         ("attic.things", "", "attic has no floor"),
         ("values", "\n" * (MAX_LINES + 1), "401: more than 400 lines"),
     ],
