@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,12 @@ def last_word(one: subprocess.Popen[str]) -> Figures:
 
 @contextlib.contextmanager
 def stage(context: Context | None = None) -> Iterator[Stage]:
-    if shutil.which("redis-server") is None:
-        raise NotInstalled("redis-server is not here")
+    for name, here in (
+        ("redis-server", shutil.which("redis-server")),
+        ("redis-py", find_spec("redis")),
+    ):
+        if here is None:
+            raise NotInstalled(f"{name} is not here")
     with contextlib.ExitStack() as opened:
         directory = opened.enter_context(tempfile.TemporaryDirectory())
         gateway = opened.enter_context(LocalGateway())

@@ -88,7 +88,10 @@ def measure(row: Row, rounds: int, context: Context, only: frozenset[str]) -> Me
         if row.source is not None:
             context.port = stack.enter_context(source(_source_arguments(row, context)))
         if row.prepare is not None and len(result.missing) < len(sides):
-            context.made = stack.enter_context(row.prepare(context))
+            try:
+                context.made = stack.enter_context(row.prepare(context))
+            except NotInstalled as error:
+                result.missing.update((side.name, str(error)) for side in sides)
         for _ in range(row.rounds or rounds):
             for side in sides:
                 if side.name not in result.missing:

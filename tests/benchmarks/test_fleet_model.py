@@ -6,7 +6,16 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks.fleet_model import FIGURES, Model, Sample, load, plot, split, table
+from .support import load_benchmarks
+
+fleet_model = load_benchmarks("fleet_model")
+FIGURES, Model, Sample = fleet_model.FIGURES, fleet_model.Model, fleet_model.Sample
+load, plot, split, table = (
+    fleet_model.load,
+    fleet_model.plot,
+    fleet_model.split,
+    fleet_model.table,
+)
 
 
 def made(workers: int, pushes: float) -> Sample:

@@ -19,6 +19,7 @@ import gwsync
 from conformance.tools import Program, eventually
 from gwsync.fleet.owner import Owner
 from gwsync.testing import LocalGateway
+from proxies.process import program
 
 SECRET = "a secret of sixteen or more"
 FAST = gwsync.ReconnectPolicy(first=0.05, spread=0.02, multiplier=0.05, max=0.1)
@@ -51,7 +52,8 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> RedisServer:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
+        server = program("redis-server", "redis-server")
+        command = [server, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self._directory), "--save", "", *self._options]
         with open(self._directory / "log", "ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env)
