@@ -1,4 +1,4 @@
-"""A worker's two threads: one reads its replies and the pushes, one writes its calls.
+"""A worker's way to Redis: a thread that reads its replies and the pushes, and an outbox.
 
 What they find they post to the hub thread, where the worker lives; they know nothing of
 calls or subscriptions.
@@ -9,54 +9,31 @@ from __future__ import annotations
 import os
 import socket
 import time
-from _queue import Empty, SimpleQueue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..config import Config, ReconnectPolicy
 from ..errors import GatewayError
-from .keys import GROUP, REPLY_TTL_S, Keys
+from .keys import REPLY_TTL_S, Keys
 from .lease import sleepless
 from .messages import (
     Assembler,
     Batch,
-    CallMessage,
     Forged,
     Reply,
     Seal,
     View,
-    pack,
     unpack,
 )
+from .outbox import Outbox
 from .store import Moved, RedisDown, Store
 from .threads import Flag, FleetThread, Signal, log
 from .views import verified_view
 
-MAX_CALLS = 10_000  # in the stream, of all workers
 LOOK_S = 0.25  # how often it looks whether there is an owner
 BEAT_S, BEAT_TTL_S = 5.0, 15
 ENTRIES = 64  # read at once
 MOVED_S = 0.01  # while two nodes of a cluster send us to one another
-
-_SUBMIT = """
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return {} end
-local ids = {}
-for at = 2, #ARGV, 5 do
-    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', 'd', ARGV[at], 's', ARGV[at + 1],
-        'g', ARGV[at + 2], 'i', ARGV[at + 3], 'n', ARGV[at + 4])
-end
-return ids
-"""
-# Only what nobody was given: of the rest nobody can say that it does not run.
-_WITHDRAW = """
-local gone = 0
-for at = 2, #ARGV do
-    local ok, given = pcall(redis.call, 'XPENDING', KEYS[1], ARGV[1], ARGV[at], ARGV[at], 1)
-    if ok and #given == 0 then gone = gone + redis.call('XDEL', KEYS[1], ARGV[at]) end
-end
-return gone
-"""
 
 
 @dataclass
@@ -84,11 +61,9 @@ class Channel:
         unsent: Callable[[str, bool], None],
         doubted: Callable[[], None],
     ) -> None:
-        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
+        self.frames_in = self.bytes_in = 0
         self.ended = False
-        self.clock_ahead_s = 0.0
-        self._post, self._found, self._down, self._unsent = post, found, down, unsent
-        self._doubted = doubted
+        self._post, self._found, self._down = post, found, down
         self.wants_view = True  # how things stand is not known
         self._keys = Keys(config.fleet or "")
         self._seal = Seal(config.fleet_secret or "", config.fleet or "")
@@ -97,30 +72,25 @@ class Channel:
         self._policy: ReconnectPolicy = config.reconnect
         self._reading = Store(config.url, config.redis_password)
         self._writing = Store(config.url, config.redis_password)
-        self._outgoing: SimpleQueue[tuple[str, Any] | None] = SimpleQueue()
-        self._entries: dict[str, list[bytes]] = {}  # of calls under way
         self._stop = Flag()
         self._last_push: bytes | None = None
         self._last_reply = b"0"
         self._looked_at = self._beaten_at = 0.0
         self._running = 2
         self._when_over: Callable[[], None] = lambda: None
-        self._threads = (
-            FleetThread(self._read, self.stop, self._one_ended),
-            FleetThread(self._write, self.stop, self._one_ended),
-        )
+        self.outbox = Outbox(self._writing, self._keys, self._seal, post, unsent, doubted)
+        FleetThread(self._read, self.stop, self._one_ended)
+        self.outbox.start(self.stop, self._one_ended)
+
+    @property
+    def frames_out(self) -> int:
+        return self.outbox.frames_out
+
+    @property
+    def bytes_out(self) -> int:
+        return self.outbox.bytes_out
 
     # -- any thread -----------------------------------------------------------------------
-    def call(self, message: CallMessage) -> None:
-        self._outgoing.put(("call", message))
-
-    def withdraw(self, id: str) -> None:
-        """Take a call back, if the owner has not been given it."""
-        self._outgoing.put(("withdraw", id))
-
-    def answered(self, id: str) -> None:
-        self._entries.pop(id, None)
-
     def look_at_clock(self) -> None:
         """What it thinks of Redis's was perhaps wrong: with the next look."""
         self._beaten_at = -BEAT_S
@@ -128,7 +98,7 @@ class Channel:
     def stop(self) -> None:
         self.ended = True
         self._stop.raise_()
-        self._outgoing.put(None)
+        self.outbox.stop()
         self._reading.interrupt()
 
     def when_over(self, notify: Callable[[], None]) -> None:
@@ -283,77 +253,9 @@ class Channel:
         lease, _, *rest = pipeline.execute()
         if beats:
             seconds, micros = rest[0]
-            self.clock_ahead_s = seconds + micros / 1e6 - before
+            self.outbox.clock_ahead_s = seconds + micros / 1e6 - before
         number = (lease or b"").rpartition(b"|")[2]
         found.fence = int(number) if number.isdigit() else 0
-
-    # -- the writer -----------------------------------------------------------------------------
-    def _write(self) -> None:
-        try:
-            while not self._stop.is_up():
-                job = self._outgoing.get()
-                jobs = [job]
-                while job is not None and len(jobs) < 100:
-                    try:
-                        job = self._outgoing.get_nowait()
-                    except Empty:
-                        break
-                    jobs.append(job)
-                self._write_jobs([job for job in jobs if job is not None])
-        finally:
-            self._writing.close()
-
-    def _write_jobs(self, jobs: Sequence[tuple[str, Any]]) -> None:
-        messages = [what for kind, what in jobs if kind == "call"]
-        ids = {what for kind, what in jobs if kind == "withdraw"}
-        for message in [message for message in messages if message.id in ids]:
-            messages.remove(message)  # given up before it left
-        try:
-            if messages:
-                with self._writing.told():
-                    _ = self._writing.client  # which opens the connection
-        except RedisDown:
-            for message in messages:  # there was no connection: it certainly was not written
-                self._post(self._unsent, message.id, False)
-            self._stop.wait(LOOK_S)
-            return
-        try:
-            self._submit(messages)
-            self._withdraw(ids)
-        except RedisDown as error:
-            # They may be there, or not: when Redis is back, the owner is asked by their ids.
-            log.info("%s; %d calls may have been written", error, len(messages))
-            self._post(self._doubted)
-
-    def _submit(self, messages: Sequence[CallMessage]) -> None:
-        if not messages:
-            return
-        store = self._writing
-        with store.told():
-            pipeline = store.client.pipeline(transaction=False)
-            for message in messages:
-                message.at = sleepless() + self.clock_ahead_s
-                entries = self._seal.entries(self._keys.calls, pack(message))
-                flat = [one[name] for one in entries for name in (b"d", b"s", b"g", b"i", b"n")]
-                pipeline.eval(_SUBMIT, 1, self._keys.calls, MAX_CALLS, *flat)
-                self.bytes_out += sum(map(len, flat))
-            self.frames_out += len(messages)
-            results = pipeline.execute(raise_on_error=False)
-        for message, result in zip(messages, results, strict=True):
-            if isinstance(result, list) and result:
-                self._entries[message.id] = result
-            else:
-                self._post(self._unsent, message.id, result == [])
-        for result in results:
-            if isinstance(result, Exception):  # by this Redis; perhaps there is another by now
-                with store.told():
-                    raise result
-
-    def _withdraw(self, ids: set[str]) -> None:
-        entries = [entry for id in ids for entry in self._entries.pop(id, ())]
-        if entries:
-            with self._writing.told():
-                self._writing.client.eval(_WITHDRAW, 1, self._keys.calls, GROUP, *entries)
 
 
 def _order(id: bytes) -> tuple[int, int]:

@@ -31,14 +31,12 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from ..errors import GatewayError
-from .keys import Keys
 from .lease import Lease, sleepless
-from .messages import Assembler, Forged, Seal, is_timely, pack, unpack
+from .messages import is_timely
 from .seam import BARRIER_S
-from .store import RedisDown, Store
+from .store import RedisDown
+from .talk import Step, Talk
 from .term import Term
 from .threads import Flag
 from .upstream import Asked
@@ -48,20 +46,6 @@ PERMIT_S = 6.0  # to make a link in; the gateway misses the present owner's pong
 TRUSTED = 0.9  # of that does the next one count on
 DRAIN_S, PATIENT_S = 1.0, 10.0  # for calls under way; for those that cannot be repeated
 SLICE_S = 0.05
-KEPT = 256  # entries of the stream
-
-# The lease goes over and is never free: nobody else gets it in between.
-_TRANSFER = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-redis.call('HSET', KEYS[2], 'n', ARGV[4], 'ttl', ARGV[3])
-redis.call('HINCRBY', KEYS[2], 'renewals', 1)
-for at = 5, #ARGV, 5 do
-    redis.call('XADD', KEYS[3], '*', 'd', ARGV[at], 's', ARGV[at + 1], 'g', ARGV[at + 2],
-        'i', ARGV[at + 3], 'n', ARGV[at + 4])
-end
-return 1
-"""
 
 
 class Refused(GatewayError):
@@ -70,69 +54,6 @@ class Refused(GatewayError):
 
 class Declined(Refused):
     """And the next owner's link is gone."""
-
-
-class Step(msgspec.Struct, array_like=True):
-    """One message; ``word``: ask, grant, up, yours or no."""
-
-    id: str
-    word: str
-    fence: int  # of the owner that is asked
-    owner: str = ""  # who asks
-    at: float = 0.0  # Redis's time
-    asked_for: list[tuple[str, bytes]] = []  # grant: subscriptions to be made on the new link
-    next_fence: int = 0  # yours, and what follows
-    next: int = 0
-    published: list[bytes] = []
-    reason: str = ""  # no
-
-
-class Talk:
-    """What is said of hand-overs in one fleet."""
-
-    def __init__(self, store: Store, keys: Keys, seal: Seal) -> None:
-        self._store, self._keys, self._seal = store, keys, seal
-        self._parts = Assembler(seal, keys.handover)
-        self._last: bytes = b"0-0"  # what is there may be for us
-
-    def say(self, step: Step) -> None:
-        with self._store.told():
-            pipeline = self._store.client.pipeline(transaction=True)
-            for entry in self._seal.entries(self._keys.handover, pack(step)):
-                pipeline.xadd(self._keys.handover, entry, maxlen=KEPT, approximate=True)
-            pipeline.expire(self._keys.handover, 60)
-            pipeline.execute()
-
-    def hear(self, block_s: float = 0.0) -> list[Step]:
-        """What was said since the last time."""
-        block = int(block_s * 1000) or None
-        with self._store.told():
-            found = self._store.client.xread({self._keys.handover: self._last}, block=block)
-        steps = []
-        for id, fields in found[0][1] if found else ():
-            self._last = id
-            try:
-                whole = self._parts.add(id, fields)
-                if whole is not None:
-                    steps.append(unpack(whole[0], Step))
-            except Forged as error:
-                log.warning("refused: %s", error)
-        return steps
-
-    def transfer(self, lease: Lease, to: str, step: Step) -> bool:
-        """The lease becomes ``to``'s, who hears ``step`` then."""
-        entries = self._seal.entries(self._keys.handover, pack(step))
-        flat = [entry[name] for entry in entries for name in (b"d", b"s", b"g", b"i", b"n")]
-        mine, theirs = lease.value, f"{to}|{step.next_fence}"
-        keys = [self._keys.lease, self._keys.fence, self._keys.handover]
-        with self._store.told():
-            arguments = [mine, theirs, int(lease.ttl_s * 1000), step.next_fence, *flat]
-            return bool(self._store.script(_TRANSFER)(keys, arguments))
-
-    def redis_time(self) -> float:
-        with self._store.told():
-            seconds, micros = self._store.client.time()
-        return float(seconds + micros / 1e6)
 
 
 class Giver:
@@ -211,10 +132,10 @@ class Giver:
 
     def _drain(self, stopping: Flag) -> None:
         """What is not answered in time is repeated by the next owner, or may have run."""
-        began = sleepless()
-        while not self._term.is_drained and not stopping.is_up():
+        began, serving = sleepless(), self._term.serving
+        while serving is not None and not serving.is_drained and not stopping.is_up():
             waited = sleepless() - began
-            if waited > (PATIENT_S if self._term.has_delicate else DRAIN_S):
+            if waited > (PATIENT_S if serving.has_delicate else DRAIN_S):
                 break
             self._tick()
 

@@ -49,7 +49,7 @@ class FleetCalls(Calls):
             call.sent_at = time.monotonic()
             call.first_sent_at = min(call.first_sent_at, call.sent_at)
             self._sent[call.id] = call
-            channel.call(self._message(call, ask=False))
+            channel.outbox.call(self._message(call, ask=False))
 
     def _message(self, call: Call, ask: bool) -> CallMessage:
         now = time.monotonic()
@@ -74,7 +74,7 @@ class FleetCalls(Calls):
         if self.channel is not None and self.fence:
             for call in self._sent.values():
                 repeatable = call.may_repeat(time.monotonic())
-                self.channel.call(self._message(call, ask=not repeatable))
+                self.channel.outbox.call(self._message(call, ask=not repeatable))
 
     def connect_again(self) -> None:
         """Have an owner that is parked try once more; how that ends comes with the pushes."""
@@ -82,14 +82,14 @@ class FleetCalls(Calls):
             self._number += 1
             call = Call(CONNECT, b"{}", reads=True)
             call.id, call.deadline = f"{self._worker}:{self._number}", time.monotonic() + CONNECT_S
-            self.channel.call(self._message(call, ask=False))
+            self.channel.outbox.call(self._message(call, ask=False))
 
     def answered(self, reply: Reply) -> None:
         call = self._sent.pop(reply.id, None)
         if call is None:
             return
         if self.channel is not None:
-            self.channel.answered(reply.id)
+            self.channel.outbox.answered(reply.id)
         if reply.error is not None:
             call.settle(load_error(reply.error))
         elif reply.payload is not None:
@@ -123,7 +123,7 @@ class FleetCalls(Calls):
     def abandon(self, calls: Sequence[Call]) -> None:
         for call in calls:
             if self._sent.pop(call.id, None) is not None and self.channel is not None:
-                self.channel.withdraw(call.id)
+                self.channel.outbox.withdraw(call.id)
         super().abandon(calls)
 
     def _fail_sent(self, make: Callable[[Call], GatewayError]) -> None:

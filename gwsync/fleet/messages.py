@@ -15,12 +15,10 @@ from typing import Any
 import msgspec
 
 from ..errors import ProtocolError
-from ..values import Dropped, Event, Hello, Push, SeqGap, Snapshot, StateChange
 
 PIECE_BYTES = 128 * 1024
 MAX_BYTES = 64 * 1024 * 1024  # of one message put together, and of all that are incomplete
 WINDOW_S = 60.0  # a call that is older, or from the future, is not accepted
-KEPT_IDS = 100_000  # of accepted calls; more in a window is a flood, and the oldest go
 CONNECT = "\0connect"  # a method that no caller can name: an owner that is parked tries again
 Entry = dict[bytes, bytes]
 
@@ -82,7 +80,6 @@ class View(msgspec.Struct, array_like=True):
 
 
 _pack = msgspec.msgpack.Encoder(enc_hook=lambda value: _plain(value)).encode
-_json = msgspec.json.Encoder().encode
 
 
 def _plain(value: Any) -> Any:
@@ -176,114 +173,5 @@ class Assembler:
         del self._ids[group]
 
 
-class Seen:
-    """The ids of accepted calls, with their answers while there is room for those."""
-
-    def __init__(self, kept_bytes: int = 16 * 1024 * 1024) -> None:
-        self._ids: OrderedDict[str, tuple[float, bytes | None]] = OrderedDict()
-        self._room = kept_bytes
-
-    def __contains__(self, id: str) -> bool:
-        return id in self._ids
-
-    def admit(self, id: str, now: float) -> None:
-        while self._ids:
-            oldest, (at, answer) = next(iter(self._ids.items()))
-            # twice the window: it may have come from its future end
-            if len(self._ids) < KEPT_IDS and now - at < 2 * WINDOW_S:
-                break
-            del self._ids[oldest]
-            self._room += len(answer or b"")
-        self._ids[id] = now, None
-
-    def answered(self, id: str, answer: bytes) -> None:
-        if id in self._ids and len(answer) <= self._room:
-            self._room -= len(answer)
-            self._ids[id] = self._ids[id][0], answer
-
-    def answer(self, id: str) -> bytes | None:
-        return self._ids[id][1]
-
-
 def is_timely(at: float, now: float) -> bool:
     return abs(now - at) <= WINDOW_S
-
-
-class Trouble(msgspec.Struct):
-    """Goes before a StateChange of the owner: the error behind it. No user sees it."""
-
-    error: dict[str, Any]
-    name: str = "trouble"
-    size: int = 0
-
-
-class Capable(msgspec.Struct):
-    """Goes before a Snapshot: what the owner told the gateway that it is able to."""
-
-    caps: list[str]
-    name: str = "capable"
-    size: int = 0
-
-
-Aside = Trouble | Capable
-
-# -- pushes ---------------------------------------------------------------------------------
-_MARKERS = {Snapshot: "s", SeqGap: "g", Dropped: "d", StateChange: "c"}
-
-
-def dump_push(push: Push | Aside) -> list[Any]:
-    """As a list for :class:`Batch`; an event's payload stays JSON."""
-    if isinstance(push, Event):
-        raw = push.raw if _is_whole(push) else None
-        body = bytes(memoryview(raw)) if raw is not None else _json(push.payload)
-        return ["e", push.name, body, push.seq, push.state_version]
-    if isinstance(push, Trouble):
-        return ["x", push.error]
-    if isinstance(push, Capable):
-        return ["a", push.caps]
-    kind = _MARKERS[type(push)]
-    if isinstance(push, Snapshot):
-        return [kind, _json(push.hello.raw)]
-    if isinstance(push, SeqGap):
-        return [kind, push.expected, push.received]
-    if isinstance(push, Dropped):
-        return [kind, push.count]
-    retry_in = None if push.retry_in is None else float(push.retry_in)  # tenacity's is a subclass
-    return [kind, push.state, push.reason, retry_in, push.attempt]
-
-
-def _is_whole(push: Event) -> bool:
-    """Whether its raw bytes are the payload, and not the frame that it is in."""
-    from ..values import Unread
-
-    payload = push._payload
-    return not (isinstance(payload, Unread) and payload.read is not None)
-
-
-def load_push(made: list[Any]) -> Push | Aside:
-    """The reverse. Raises Forged for a kind that this version does not know."""
-    kind, *rest = made
-    if kind == "e":
-        name, body, seq, versions = rest
-        return Event(name, bytes(body), seq, versions)
-    if kind == "s":
-        return Snapshot(load_hello(rest[0]))
-    if kind == "g":
-        return SeqGap(*rest)
-    if kind == "d":
-        return Dropped(*rest)
-    if kind == "c":
-        return StateChange(*rest)
-    if kind == "x":
-        return Trouble(*rest)
-    if kind == "a":
-        return Capable(*rest)
-    raise Forged(f"an unknown kind of push: {kind!r}")
-
-
-def dump_hello(hello: Hello) -> bytes:
-    return _json(hello.raw)
-
-
-def load_hello(body: bytes) -> Hello:
-    return Hello(msgspec.json.decode(body))

@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import socket
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,11 +17,13 @@ from ..errors import GatewayError
 from ..runtime.hub import after_fork_in_child
 from ..transport.dial import Dial
 from ..transport.dial import dial as direct_dial
-from .handover import Declined, Giver, Refused, Taker, Talk
+from .handover import Declined, Giver, Refused, Taker
 from .keys import Keys
 from .lease import LEASE_S, POLL_S, RENEWALS, Contender, Lease, sleepless
 from .messages import Forged, Seal
+from .notice import Notice
 from .store import RedisDown, Store, available
+from .talk import Talk
 from .term import Term
 from .threads import Flag, FleetThread
 from .upstream import Asked
@@ -31,7 +32,6 @@ from .views import read_view
 log = logging.getLogger("gwsync.fleet")
 _DOWN_S = 0.2  # between tries while Redis is away
 ASKS = 3  # of one that shall take over, before it waits as others do
-_TOLD_S = 1.0  # how often it tells of itself
 
 
 class Owner:
@@ -71,7 +71,6 @@ class Owner:
         self._noted = noted
         self._giver: Giver | None = None
         self._stop = Flag()
-        self._told_at = 0.0
         self._thread: FleetThread | None = None
         self._over = False
         self._waiting: list[Callable[[], None]] = []
@@ -221,6 +220,7 @@ class Owner:
                 term.take_over(published, partial(self._renewed, contender, lease))
                 log.info("owner of the fleet, which was handed over, fence %d", lease.fence)
                 self._told("owner")
+            notice = Notice(self._keys)
             while not self._stop.is_up():
                 if term is None and sleepless() >= lease.send_from:
                     log.info("owner of the fleet, fence %d", lease.fence)
@@ -234,7 +234,7 @@ class Owner:
                     log.warning("the fleet's lease is over; the link is given up")
                     self._told("over")
                     return
-                self._tell(store, lease, term)
+                notice.tell(store, self.name, lease, term)
                 if term is not None and self._makes_way(contender, lease, store, term):
                     self._told("over")
                     return
@@ -264,33 +264,6 @@ class Owner:
             # As long as its time is not over nobody else has it; then nobody knows.
             lease.over = lease.over or sleepless() >= lease.deadline
             return not lease.over
-
-    def _tell(self, store: Store, lease: Lease, term: Term | None) -> None:
-        now = time.monotonic()
-        if term is None or now - self._told_at < _TOLD_S:
-            return
-        self._told_at = now
-        status = term.connection.status()
-        told = {
-            "name": self.name,
-            "fence": lease.fence,
-            "state": status.state,
-            "in_flight": term.in_flight,
-            "performed": term.performed,
-            "refused": term.refused,
-            "published": term.publisher.published,
-            "backlog": term.publisher.waiting,
-            "sockets_opened": status.sockets_opened,
-            "since": status.since or 0.0,
-        }
-        try:
-            with store.told():
-                pipeline = store.client.pipeline(transaction=True)
-                pipeline.hset(self._keys.owner, mapping=told)
-                pipeline.expire(self._keys.owner, 10)
-                pipeline.execute()
-        except RedisDown:
-            pass  # told again in a moment
 
 
 _owners: weakref.WeakSet[Owner] = weakref.WeakSet()

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..values import Dropped, Push
 from .keys import GROUP, REPLY_TTL_S, Keys
-from .messages import Aside, Batch, Entry, Reply, Seal, View, dump_push, pack
+from .messages import Batch, Entry, Reply, Seal, View, pack
+from .pushes import Aside, dump_push
 from .store import RedisDown, Store, is_passing
 from .threads import Flag, FleetThread
 

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
-from ..protocol.pending import Call
 from ..session.queues import Queue
 from ..values import Event, Hello, Push, Snapshot, StateChange
-from .messages import CallMessage, dump_push
+from .pushes import dump_push
+from .serving import Serving
 from .upstream import Upstream
 
 BARRIER_S = 3.0  # for the gateway's answer on a link that is up
@@ -80,10 +80,8 @@ class MakesWay(ABC):
     """A term's part of a hand-over: the present owner's, and the next one's."""
 
     upstream: Upstream
+    serving: Serving | None
     _seam: Seam
-    _paused: bool
-    _resting: bool  # it is, and takes no more calls
-    _running: dict[str, tuple[Call, CallMessage, list[bytes]]]
 
     @abstractmethod
     def _serve_all(self) -> None: ...
@@ -94,18 +92,10 @@ class MakesWay(ABC):
 
     def pause(self, paused: bool) -> None:
         """Take no more calls, or go on as before."""
-        self._paused = paused
+        if self.serving is not None:
+            self.serving.paused = paused
         if not paused:
             self.upstream.on_hub(lambda: self._seam.record(False))
-
-    @property
-    def is_drained(self) -> bool:
-        return self._resting and not self._running
-
-    @property
-    def has_delicate(self) -> bool:
-        """Whether a call is under way that another owner could not send again."""
-        return any(not message.repeatable for _, message, _ in list(self._running.values()))
 
     def mute(self, muted: bool) -> bool:
         """Write nothing, go on reading, and note what is heard; True when that is so."""

@@ -9,13 +9,10 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
-
-import gevent
-from gevent.event import Event as GeventEvent
 
 from .. import limits
 from ..config import Config
@@ -29,48 +26,17 @@ from ..session.waiting import Demand
 from ..transport.dial import Dial
 from ..transport.link import Link
 from ..values import Dropped, Hello, Push, Snapshot, StateChange
-from .channel import Channel, Found
+from .channel import Found
 from .failures import load_error
+from .hearing import Hearing
+from .life import FleetLife
 from .line import FleetCalls
-from .messages import Aside, Batch, Capable, Forged, Trouble, View, load_hello, load_push
+from .messages import Batch, Forged, View
 from .owner import Owner
+from .pushes import Aside, Capable, Trouble, load_hello, load_push
 
 log = logging.getLogger("gwsync.fleet")
 _NO_OWNER = "the fleet has no owner"
-
-
-class FleetLife:
-    """As long as its channel; the greenlet ends when both of its threads have."""
-
-    def __init__(self, supervisor: FleetSupervisor) -> None:
-        self._over = GeventEvent()
-        self._supervisor = supervisor
-        self.channel = Channel(
-            supervisor.config,
-            supervisor.worker,
-            self._post,
-            supervisor.found,
-            supervisor.redis_down,
-            supervisor.fleet_calls.unsent,
-            supervisor.fleet_calls.ask_again,
-        )
-        call_soon = supervisor.hub.call_soon
-        self.channel.when_over(lambda: call_soon(self._over.set))
-        self.greenlet = gevent.spawn(self._over.wait)
-
-    def _post(self, function: Callable[..., None], *args: Any) -> None:
-        self._supervisor.hub.call_soon(self._act, function, args)
-
-    def _act(self, function: Callable[..., None], args: tuple[Any, ...]) -> None:
-        """What the channel found, unless the connection has another one by now."""
-        if self._supervisor._life is cast(Any, self):
-            function(*args)
-
-    def hurry(self) -> None:
-        """It tries often."""
-
-    def stop(self) -> None:
-        self.channel.stop()
 
 
 class FleetSupervisor(Supervisor):
@@ -84,15 +50,18 @@ class FleetSupervisor(Supervisor):
         self._caps: tuple[int, tuple[str, ...]] | None = None  # fence, and those of that owner
         self.fleet_calls = FleetCalls(self.worker)
         self.calls = self.fleet_calls
-        self._next: int | None = None  # the number of the next push
-        self._fence = 0  # of the owner that was last heard
+        self._hearing = Hearing()
         self._owner: Owner | None = None  # of this process, if it may be
         self._seen_link: str | None = None  # the gateway's name for the owner's link
         self._unparking: int | None = None  # the owner is asked to try; -1: is to be asked
 
     @property
     def caps(self) -> tuple[str, ...] | None:
-        return self._caps[1] if self._caps is not None and self._caps[0] == self._fence else None
+        return (
+            self._caps[1]
+            if self._caps is not None and self._caps[0] == self._hearing.fence
+            else None
+        )
 
     @property
     def link(self) -> Link | None:
@@ -162,7 +131,7 @@ class FleetSupervisor(Supervisor):
         self._resign()
 
     def _reconfigure(self, config: Config) -> None:
-        self._next, self._fence, self.hello = None, 0, None
+        self._hearing, self.hello = Hearing(), None
         super()._reconfigure(config)
 
     # -- what the channel finds: hub thread -------------------------------------------------
@@ -185,19 +154,17 @@ class FleetSupervisor(Supervisor):
     def _stand(self, view: View, caught_up: bool) -> None:
         """How things stand at the owner, for one who has not heard how they came to."""
         self._caps = view.fence, tuple(view.caps)
-        if self._next is None:
-            self._next, self._fence = view.next, view.fence
+        self._hearing.begin(view)
         if view.fence != self.fleet_calls.fence or self.state in ("connected", "closed"):
             return  # that owner is gone, or nothing is new
         if view.state != "connected" or view.hello is None:
-            self._fence = view.fence
+            self._hearing.fence = view.fence
             if view.error is not None and self.state != "parked" and not self._unparks(view):
                 self._trouble(load_error(view.error), view.state)
         elif caught_up:
-            if view.next > self._next:
-                self.subscriptions.deliver([Dropped(view.next - self._next)])
-                self._next = view.next
-            self._fence = view.fence
+            missed = self._hearing.catch_up(view)
+            if missed:
+                self.subscriptions.deliver([Dropped(missed)])
             self._up(load_hello(view.hello))
 
     def _unparks(self, view: View) -> bool:
@@ -216,7 +183,12 @@ class FleetSupervisor(Supervisor):
         calls.fence = fence
         if not fence:
             self._down(_NO_OWNER)
-        elif self.state == "waiting" and fence == self._fence and calls.owner_up and self.hello:
+        elif (
+            self.state == "waiting"
+            and fence == self._hearing.fence
+            and calls.owner_up
+            and self.hello
+        ):
             self._up(self.hello)  # it was Redis that had been away
         if fence and changed:
             calls.ask_again()
@@ -284,31 +256,19 @@ class FleetSupervisor(Supervisor):
     # -- pushes ---------------------------------------------------------------------------
     def _deliver(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
-            pushes = self._fresh(batch)
+            missed, pushes = self._hearing.fresh(batch)
+            if missed:
+                self.subscriptions.deliver([Dropped(missed)])
             try:
                 self._play([load_push(one) for one in pushes], batch.fence)
             except (Forged, ValueError, TypeError) as error:
                 log.warning("a batch of pushes is not understood: %s", error)
                 self.subscriptions.deliver([Dropped(len(pushes))])
 
-    def _fresh(self, batch: Batch) -> list[Any]:
-        """What of it was not heard yet; what was missed before it is announced."""
-        expected = self._next if self._next is not None else batch.first
-        if batch.fence != self._fence:
-            if batch.fence < self._fence:
-                return []  # a copy of an old one
-            # Redis forgot its numbers, or there were pushes of owners in between.
-            expected = expected if batch.first >= expected else batch.first
-        if batch.first > expected:
-            self.subscriptions.deliver([Dropped(batch.first - expected)])
-        skipped = max(expected - batch.first, 0)
-        self._next = max(batch.first + len(batch.pushes), expected)
-        return batch.pushes[skipped:]
-
     def _play(self, pushes: Sequence[Push | Aside], fence: int) -> None:
         """Deliver; the owner's own states become this worker's."""
-        if fence != self._fence:
-            self._fence = fence
+        if fence != self._hearing.fence:
+            self._hearing.fence = fence
             self._down("the fleet's owner changed")
             self.fleet_calls.owner_up = False  # until it says so
         elif self.state == "waiting" and self.fleet_calls.owner_up and self.hello:

@@ -147,7 +147,7 @@ def test_what_is_written_to_redis_without_the_secret_is_refused(fleet: Fleet) ->
         client.xadd(KEYS.calls, {"d": b"x", "s": b"y", "g": b"z", "i": b"0", "n": b"1"})
         client.xadd(KEYS.calls, {"nothing": b"x"})
         client.xadd(KEYS.pushes, {"d": b"x", "s": b"y", "g": b"z", "i": b"0", "n": b"1"})
-        eventually(lambda: owner.term and owner.term.refused == 2, "both are refused")
+        eventually(lambda: owner.term and owner.term.serving.refused == 2, "both are refused")
         eventually(lambda: client.xlen(KEYS.calls) == 0, "and gone")
     assert worker.request("health")["ok"] is True
 

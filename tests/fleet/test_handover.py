@@ -13,10 +13,10 @@ import pytest
 import gwsync
 from conformance.tools import InThread, Log, eventually
 from gwsync.fleet import handover
-from gwsync.fleet.handover import Step
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.messages import Seal, pack
 from gwsync.fleet.owner import Owner
+from gwsync.fleet.talk import Step
 
 from .support import SECRET, Fleet
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 import gwsync
-from gwsync.fleet import messages
+from gwsync.fleet import messages, pushes
 from gwsync.fleet.failures import dump_error, load_error
-from gwsync.fleet.messages import Assembler, Batch, Forged, Reply, Seal, Seen
+from gwsync.fleet.messages import Assembler, Batch, Forged, Reply, Seal
+from gwsync.fleet.seen import Seen
 
 SEAL = Seal("a secret of sixteen or more", "test")
 
@@ -63,7 +64,7 @@ def test_what_is_signed_and_has_no_shape_is_refused() -> None:
     with pytest.raises(Forged):
         messages.unpack(b"\xc1", Reply)
     with pytest.raises(Forged):
-        messages.load_push(["of tomorrow", 1])
+        pushes.load_push(["of tomorrow", 1])
 
 
 def test_ids_are_kept_for_two_windows_and_answers_while_there_is_room() -> None:
@@ -97,9 +98,9 @@ PUSHES = [
 
 @pytest.mark.parametrize("push", PUSHES, ids=lambda push: type(push).__name__)
 def test_a_push_comes_as_it_went(push: gwsync.Event) -> None:
-    batch = Batch(fence=1, first=2, pushes=[messages.dump_push(push)])
+    batch = Batch(fence=1, first=2, pushes=[pushes.dump_push(push)])
     (dumped,) = messages.unpack(messages.pack(batch), Batch).pushes
-    loaded = messages.load_push(dumped)
+    loaded = pushes.load_push(dumped)
     assert type(loaded) is type(push)
     assert (loaded.name, loaded.payload) == (push.name, push.payload)
     if isinstance(loaded, gwsync.Event):

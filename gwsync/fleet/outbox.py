@@ -1,0 +1,146 @@
+"""A worker's calls on their way into the owner's stream, and out of it again where nobody has
+had them. A thread of its own; it knows nothing of callers.
+"""
+
+from __future__ import annotations
+
+import logging
+from _queue import Empty, SimpleQueue
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .keys import GROUP, Keys
+from .lease import sleepless
+from .messages import CallMessage, Seal, pack
+from .store import RedisDown, Store
+from .threads import Flag, FleetThread
+
+log = logging.getLogger("gwsync.fleet")
+MAX_CALLS = 10_000  # in the stream, of all workers
+AGAIN_S = 0.25  # between tries while Redis is away
+
+_SUBMIT = """
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return {} end
+local ids = {}
+for at = 2, #ARGV, 5 do
+    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', 'd', ARGV[at], 's', ARGV[at + 1],
+        'g', ARGV[at + 2], 'i', ARGV[at + 3], 'n', ARGV[at + 4])
+end
+return ids
+"""
+# Only what nobody was given: of the rest nobody can say that it does not run.
+_WITHDRAW = """
+local gone = 0
+for at = 2, #ARGV do
+    local ok, given = pcall(redis.call, 'XPENDING', KEYS[1], ARGV[1], ARGV[at], ARGV[at], 1)
+    if ok and #given == 0 then gone = gone + redis.call('XDEL', KEYS[1], ARGV[at]) end
+end
+return gone
+"""
+
+
+class Outbox:
+    """Of one channel. ``post(function, *args)`` runs on the hub thread: ``unsent`` of a call
+    that was certainly not written, ``doubted`` where that is not certain."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        seal: Seal,
+        post: Callable[..., None],
+        unsent: Callable[[str, bool], None],
+        doubted: Callable[[], None],
+    ) -> None:
+        self.frames_out = self.bytes_out = 0
+        self.clock_ahead_s = 0.0  # Redis's before ours, as its reader knows
+        self._store, self._keys, self._seal = store, keys, seal
+        self._post, self._unsent, self._doubted = post, unsent, doubted
+        self._outgoing: SimpleQueue[tuple[str, Any] | None] = SimpleQueue()
+        self._entries: dict[str, list[bytes]] = {}  # of calls under way
+        self._stop = Flag()
+
+    def start(self, stop: Callable[[], None], ended: Callable[[], None]) -> None:
+        FleetThread(self._write, stop, ended)
+
+    # -- any thread -----------------------------------------------------------------------
+    def call(self, message: CallMessage) -> None:
+        self._outgoing.put(("call", message))
+
+    def withdraw(self, id: str) -> None:
+        """Take a call back, if the owner has not been given it."""
+        self._outgoing.put(("withdraw", id))
+
+    def answered(self, id: str) -> None:
+        self._entries.pop(id, None)
+
+    def stop(self) -> None:
+        self._stop.raise_()
+        self._outgoing.put(None)
+
+    # -- its thread -----------------------------------------------------------------------
+    def _write(self) -> None:
+        try:
+            while not self._stop.is_up():
+                job = self._outgoing.get()
+                jobs = [job]
+                while job is not None and len(jobs) < 100:
+                    try:
+                        job = self._outgoing.get_nowait()
+                    except Empty:
+                        break
+                    jobs.append(job)
+                self._write_jobs([job for job in jobs if job is not None])
+        finally:
+            self._store.close()
+
+    def _write_jobs(self, jobs: Sequence[tuple[str, Any]]) -> None:
+        messages = [what for kind, what in jobs if kind == "call"]
+        ids = {what for kind, what in jobs if kind == "withdraw"}
+        for message in [message for message in messages if message.id in ids]:
+            messages.remove(message)  # given up before it left
+        try:
+            if messages:
+                with self._store.told():
+                    _ = self._store.client  # which opens the connection
+        except RedisDown:
+            for message in messages:  # there was no connection: it certainly was not written
+                self._post(self._unsent, message.id, False)
+            self._stop.wait(AGAIN_S)
+            return
+        try:
+            self._submit(messages)
+            self._withdraw(ids)
+        except RedisDown as error:
+            # They may be there, or not: when Redis is back, the owner is asked by their ids.
+            log.info("%s; %d calls may have been written", error, len(messages))
+            self._post(self._doubted)
+
+    def _submit(self, messages: Sequence[CallMessage]) -> None:
+        if not messages:
+            return
+        with self._store.told():
+            pipeline = self._store.client.pipeline(transaction=False)
+            for message in messages:
+                message.at = sleepless() + self.clock_ahead_s
+                entries = self._seal.entries(self._keys.calls, pack(message))
+                flat = [one[name] for one in entries for name in (b"d", b"s", b"g", b"i", b"n")]
+                pipeline.eval(_SUBMIT, 1, self._keys.calls, MAX_CALLS, *flat)
+                self.bytes_out += sum(map(len, flat))
+            self.frames_out += len(messages)
+            results = pipeline.execute(raise_on_error=False)
+        for message, result in zip(messages, results, strict=True):
+            if isinstance(result, list) and result:
+                self._entries[message.id] = result
+            else:
+                self._post(self._unsent, message.id, result == [])
+        for result in results:
+            if isinstance(result, Exception):  # by this Redis; perhaps there is another by now
+                with self._store.told():
+                    raise result
+
+    def _withdraw(self, ids: set[str]) -> None:
+        entries = [entry for id in ids for entry in self._entries.pop(id, ())]
+        if entries:
+            with self._store.told():
+                self._store.client.eval(_WITHDRAW, 1, self._keys.calls, GROUP, *entries)
