@@ -272,11 +272,11 @@ _ROWS: tuple[tuple[str, Class, str, str], ...] = (
     ),
     (
         "REDIS_SILENT", "path", "{target} does not answer as Redis does: {detail}",
-        "is it stopped, overloaded, or something between?",
+        "is it stopped or overloaded, is something between, is it Redis at all?",
     ),
     (
         "REDIS_NOT_READY", "path", "Redis at {target} serves nobody now: {detail}",
-        "it is loading, failing over, a replica, or out of memory: its log says more",
+        "it is loading, busy, failing over, full, or a replica: its log says more",
     ),
     (
         "REDIS_AUTH_REJECTED", "credentials", "Redis at {target} does not let us in: {detail}",

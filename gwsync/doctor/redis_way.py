@@ -6,6 +6,7 @@ Blocks its caller's thread, as everything that speaks to Redis does; never on th
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from urllib.parse import urlsplit
 
 from ..config import Config
 from ..errors import GatewayError
+from ..fleet import reasons
 from ..fleet.keys import Keys
-from ..fleet.store import RedisDown, Store, is_passing
+from ..fleet.store import RedisDown, Store
 from ..transport.trace import Tracer
 from . import wire
 from .budget import Budget
@@ -23,6 +25,7 @@ from .explain import Conclusion
 
 START = "is it running, and is the host right? redis-cli -u tells the same"
 _TLS = ("rediss",)
+_IS_REDIS = re.compile(rb"\+PONG|-[A-Z]+ ")  # also one that wants a password, loads, is busy
 
 
 class Stopped(GatewayError):
@@ -102,7 +105,7 @@ class RedisWay:
         secure = self._parts.scheme in _TLS
         with contextlib.closing(sock), self._tracer.stage("probe", "is it Redis?") as note:
             answer = _answer(sock)
-            if _is_redis(answer):
+            if _IS_REDIS.match(answer or b""):
                 note.detail = "it speaks Redis"
                 if secure:
                     raise stop("REDIS_NOT_TLS", "probe", "it speaks Redis without TLS")
@@ -110,16 +113,18 @@ class RedisWay:
             if secure:  # a TLS port hangs up, or says so; redis-py is to find out more
                 note.detail = "nothing in plain words, as it should be"
                 return
-            shown = wire.shown(answer) if answer else "nothing"
-            if wire.kind(answer) == "tls" or (not answer and self._speaks_tls()):
+            if wire.kind(answer or b"") == "tls" or (not answer and self._speaks_tls()):
                 raise stop("REDIS_IS_TLS", "probe", "it speaks TLS")
+            if answer is None:
+                raise stop("REDIS_SILENT", "probe", "PING has no answer")
+            shown = wire.shown(answer) if answer else "nothing, and the end"
             raise stop("NOT_A_REDIS", "probe", f"PING was answered with {shown}")
 
     def _speaks_tls(self) -> bool:
         address = (self._parts.hostname or "localhost", self._parts.port or 6379)
         try:
             with socket.create_connection(address, self._budget.of(0.4)) as sock:
-                return wire.kind(_answer(sock, wire.client_hello("redis"))) == "tls"
+                return wire.kind(_answer(sock, wire.client_hello("redis")) or b"") == "tls"
         except (OSError, TypeError):
             return False
 
@@ -173,15 +178,15 @@ def _refused(stage: str, error: RedisDown, secure: bool) -> Stopped:
         return stop("REDIS_ACL", stage, said.removeprefix("NOPERM "))
     if "Authentication" in kind or said.startswith(("NOAUTH", "WRONGPASS")):
         return stop("REDIS_AUTH_REJECTED", stage, _auth(said))
-    inner: BaseException | None = cause
-    while inner is not None and not isinstance(inner, ssl.SSLError):
-        inner = inner.__cause__ or inner.__context__
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return stop("TLS_CERT_INVALID", stage, inner.verify_message, "give ?ssl_ca_certs=FILE")
-    if secure and (inner is not None or "SSL" in said):
-        return stop("TLS_FAILED", stage, said)
-    if cause is not None and is_passing(cause):
+    if cause is not None and reasons.is_passing(cause):
         return stop("REDIS_NOT_READY", stage, said)
+    if secure and cause is not None and reasons.of_a_file(cause):
+        return stop("CONFIG_INVALID", stage, reasons.words(cause), reasons.hint(cause))
+    tls = reasons.of_tls(cause) if secure and cause is not None else None
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        return stop("TLS_CERT_INVALID", stage, tls.verify_message, error.hint)
+    if tls is not None:
+        return stop("TLS_FAILED", stage, said, error.hint)
     if "out of range" in said:
         return stop("CONFIG_INVALID", stage, f"{said}: another database in the url")
     return stop("REDIS_SILENT", stage, error.message)
@@ -201,14 +206,13 @@ def _unreached(error: OSError | None) -> Stopped:
     return stop("TCP_UNREACHABLE", "tcp", words, START)
 
 
-def _answer(sock: socket.socket, message: bytes = b"PING\r\n") -> bytes:
+def _answer(sock: socket.socket, message: bytes = b"PING\r\n") -> bytes | None:
+    """Empty if it hung up; None if it is silent."""
     try:
         sock.settimeout(0.4)
         sock.sendall(message)
         return sock.recv(2048)
+    except TimeoutError:
+        return None
     except OSError:
         return b""
-
-
-def _is_redis(answer: bytes) -> bool:
-    return answer.startswith((b"+PONG", b"-NOAUTH", b"-DENIED", b"-LOADING", b"-ERR", b"-NOPERM"))

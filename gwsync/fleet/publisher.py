@@ -16,7 +16,8 @@ from ..values import Dropped, Push
 from .keys import GROUP, REPLY_TTL_S, Keys
 from .messages import Batch, Entry, Reply, Seal, View, pack
 from .pushes import Aside, dump_push
-from .store import RedisDown, Store, is_passing
+from .reasons import is_passing
+from .store import RedisDown, Store
 from .threads import Flag, FleetThread
 
 log = logging.getLogger("gwsync.fleet")

@@ -15,17 +15,9 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError, DialError
 from ..runtime.native import native_socket
+from . import reasons
 
 TIMEOUT_S = 5.0  # for an answer beyond what was asked to block
-# redis-py takes the first word of some of these away, and makes it a class.
-_PASSING = ("READONLY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "CLUSTERDOWN")
-_PASSING_KINDS = frozenset(
-    {"ReadOnlyError", "BusyLoadingError", "MasterDownError", "OutOfMemoryError", "MovedError",
-     "AskError", "TryAgainError", "ClusterDownError"}
-)  # fmt: skip
-
-
-_REFUSALS = ("AuthenticationError", "NoPermissionError", "AuthenticationWrongNumberOfArgsError")
 
 
 class RedisDown(DialError):
@@ -141,10 +133,10 @@ class Store:
             self.drop()
             raise Moved(f"Redis at {self.shown}: another node has the fleet's keys") from None
         except ValueError as error:
-            raise ConfigError(f"the Redis url cannot be used: {_words(error)}") from None
+            raise ConfigError(f"the Redis url cannot be used: {reasons.words(error)}") from None
         except (redis.RedisError, OSError) as error:
             self.drop()
-            words, hint = _words(error), _hint(error)
+            words, hint = reasons.words(error), reasons.hint(error)
             raise RedisDown(f"Redis at {self.shown}: {words}", hint=hint) from None
 
     def script(self, source: str) -> Any:
@@ -190,24 +182,3 @@ class Store:
         except OSError:
             return None
         return fd if fd >= 0 else None
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether Redis refused it for now, or another Redis has to be asked: nothing was done."""
-    return str(error).startswith(_PASSING) or type(error).__name__ in _PASSING_KINDS
-
-
-def _words(error: BaseException) -> str:
-    """Without what an AUTH error or a connection's repr may quote."""
-    kind = type(error).__name__
-    if kind in _REFUSALS:
-        return "it does not let us in: look at the user, the password and its ACL"
-    return str(error).split("\n")[0] or kind
-
-
-def _hint(error: BaseException) -> str:
-    if type(error).__name__ in _REFUSALS:
-        return (
-            "set GWSYNC_REDIS_PASSWORD, or write redis://USER:PASSWORD@HOST; the README has an ACL"
-        )
-    return "is redis-server running there, and is a firewall between?"

@@ -15,6 +15,9 @@ from doctor.support import checked, closed_port, detail, stages
 from fleet.support import SECRET, Fleet
 from gwsync.doctor import Report, diagnose, render
 from gwsync.fleet.keys import Keys
+from gwsync.fleet.messages import Seal
+from gwsync.fleet.store import Store
+from gwsync.fleet.views import read_view
 from loopback.cli_support import run
 
 KEYS = Keys("test")
@@ -39,6 +42,18 @@ def until_view(fleet: Fleet) -> None:
     """Until the owner has said how things stand."""
     with fleet.redis.client() as client:
         eventually(lambda: client.exists(KEYS.snapshot), "a snapshot is there")
+
+
+def until_failed(fleet: Fleet) -> None:
+    """Until the owner has said why it has no gateway."""
+    store, seal = Store(fleet.redis.url), Seal(SECRET, "test")
+
+    def failed() -> bool:
+        view = read_view(store, KEYS, seal)
+        return view is not None and view.error is not None
+
+    with contextlib.closing(store):
+        eventually(failed, "the owner has said why")
 
 
 def test_all_is_well(fleet: Fleet) -> None:
@@ -134,7 +149,7 @@ def test_another_secret(fleet: Fleet) -> None:
 
 def test_the_owner_has_no_gateway(fleet: Fleet) -> None:
     fleet.owner(url=f"ws://127.0.0.1:{closed_port()}")
-    until_view(fleet)
+    until_failed(fleet)
     report = looked(fleet, PATIENT_S)
     assert (report.finding, report.exit_code) == ("FLEET_GATEWAY_DOWN", 3)
     assert report.stage in ("gateway", "latency")  # that, if the owner began anew meanwhile
@@ -145,7 +160,7 @@ def test_the_gateway_refuses_the_owner(fleet: Fleet) -> None:
     fleet.owner(token="not-the-token")
     with contextlib.suppress(gwsync.AuthError):
         fleet.worker().request("health")
-    until_view(fleet)
+    until_failed(fleet)
     report = looked(fleet, PATIENT_S)
     assert (report.finding, report.exit_code) == ("FLEET_GATEWAY_REFUSES", 4)
     assert "token" in report.message

@@ -74,6 +74,11 @@ class RedisServer:
             self._process.wait(30)
             self._process = None
 
+    def freeze(self) -> None:
+        """Until it is killed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def restart(self) -> None:
         self.stop()
         self.start()
