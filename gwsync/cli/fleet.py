@@ -124,7 +124,7 @@ def fleet() -> None:
 def fleet_status(name: str | None, redis_url: str | None, as_json: bool, watched: bool) -> None:
     """Show what is in Redis of a fleet. Needs neither its secret nor the gateway's.
 
-    LAG: entries of the stream that a worker has not read, as it told in the last five seconds.
+    LAG: pushes that a worker has not read, as it told in the last five seconds.
     Exit code 1: there is no owner.
 
     \b

@@ -141,13 +141,13 @@ class FleetExamination:
             workers, streams = found["workers"], found["streams"]
             most = max((one["lag"] for one in workers), default=0)
             note.detail = (
-                f"{len(workers)} workers, at most {most} entries behind; "
+                f"{len(workers)} workers, at most {most} pushes behind; "
                 f"{streams['calls']['entries']} calls wait"
             )
             if most >= BEHIND:
                 slow = [one for one in workers if one["lag"] >= BEHIND]
                 self._notes.append(
-                    f"{len(slow)} workers are {BEHIND} entries behind or more, "
+                    f"{len(slow)} workers are {BEHIND} pushes behind or more, "
                     f"{slow[0]['name']} at {slow[0]['host']} among them: they will be told Dropped"
                 )
 

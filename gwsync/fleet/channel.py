@@ -7,6 +7,7 @@ calls or subscriptions.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from ..config import Config, ReconnectPolicy
 from ..errors import GatewayError
 from .keys import REPLY_TTL_S, Keys
-from .lease import sleepless
+from .lease import fence_of, number_of, sleepless
 from .messages import (
     Assembler,
     Batch,
@@ -33,6 +34,7 @@ from .views import verified_view
 LOOK_S = 0.25  # how often it looks whether there is an owner
 BEAT_S, BEAT_TTL_S = 5.0, 15
 ENTRIES = 64  # read at once
+_ID = re.compile(rb"[0-9]{1,18}-[0-9]{1,18}")
 MOVED_S = 0.01  # while two nodes of a cluster send us to one another
 
 
@@ -63,6 +65,8 @@ class Channel:
     ) -> None:
         self.frames_in = self.bytes_in = 0
         self.ended = False
+        self.heard = 0  # how far: the number of the next push
+        self._published = 0  # up to there, as of the last look
         self._post, self._found, self._down = post, found, down
         self.wants_view = True  # how things stand is not known
         self._keys = Keys(config.fleet or "")
@@ -170,7 +174,7 @@ class Channel:
             last = store.client.xrevrange(keys.pushes, count=1)
             self._look_at_lease(store, found)
             newest, answered = self._newest(keys.pushes), self._newest(self._place)
-        where = snapshot.get(b"id") or (last[0][0] if last else b"0-0")
+        where = _where(snapshot, newest) or (last[0][0] if last and not snapshot else b"0-0")
         if self._last_push is None or _order(newest) < _order(self._last_push):
             self._last_push = where  # the first time, or Redis forgot what there was
         if _order(answered) < _order(self._last_reply):
@@ -216,7 +220,7 @@ class Channel:
                 else:
                     self._last_push = entries[-1][0]
                     found.caught_up = len(entries) < ENTRIES
-        if _order(snapshot.get(b"id", b"0-0")) <= _order(self._last_push or b"0-0"):
+        if _order(_where(snapshot) or b"0-0") <= _order(self._last_push or b"0-0"):
             found.view = self._view(snapshot)  # else the stream went on since it was read
         return found
 
@@ -238,24 +242,38 @@ class Channel:
         self._looked_at = now = time.monotonic()
         pipeline = store.client.pipeline(transaction=False)
         pipeline.get(self._keys.lease)
+        pipeline.hget(self._keys.fence, "next")
         pipeline.xtrim(self._place, minid=_after(self._last_reply), approximate=False)
         before = sleepless()
         beats = now - self._beaten_at >= BEAT_S
         if beats:
             self._beaten_at = now
             key = self._keys.worker(self._worker)
-            told = {"host": socket.gethostname(), "pid": os.getpid(), "at": self._last_push or b""}
+            told = {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "lag": max(self._published - self.heard, 0),
+            }
             pipeline.time()
             pipeline.hset(key, mapping=told)
             pipeline.expire(key, BEAT_TTL_S)
             # while we live: a new one would be numbered by a clock that may have been set back
             pipeline.expire(self._place, REPLY_TTL_S)
-        lease, _, *rest = pipeline.execute()
+        lease, published, _, *rest = pipeline.execute()
+        self._published = number_of(published)
         if beats:
             seconds, micros = rest[0]
             self.outbox.clock_ahead_s = seconds + micros / 1e6 - before
-        number = (lease or b"").rpartition(b"|")[2]
-        found.fence = int(number) if number.isdigit() else 0
+        found.fence = fence_of(lease)
+
+
+def _where(snapshot: dict[bytes, bytes], newest: bytes | None = None) -> bytes | None:
+    """The entry after which a snapshot stands, if one can be there. It is not signed: what
+    was heard is known by its number."""
+    id = snapshot.get(b"id", b"")
+    if not _ID.fullmatch(id) or (newest is not None and _order(id) > _order(newest)):
+        return None
+    return id
 
 
 def _order(id: bytes) -> tuple[int, int]:

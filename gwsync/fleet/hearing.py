@@ -14,28 +14,28 @@ class Hearing:
 
     def __init__(self) -> None:
         self.fence = 0
-        self._next: int | None = None
+        self.next: int | None = None  # the number of the next push
 
     def begin(self, view: View) -> None:
         """The first that it hears of the fleet."""
-        if self._next is None:
-            self._next, self.fence = view.next, view.fence
+        if self.next is None:
+            self.next, self.fence = view.next, view.fence
 
     def catch_up(self, view: View) -> int:
         """``view`` is as of the end of what there is to read; how many were missed before it."""
-        missed = max(view.next - (self._next or 0), 0)
-        self._next = max(view.next, self._next or 0)
+        missed = max(view.next - (self.next or 0), 0)
+        self.next = max(view.next, self.next or 0)
         self.fence = view.fence
         return missed
 
     def fresh(self, batch: Batch) -> tuple[int, list[Any]]:
         """How many were missed before ``batch``, and what of it was not heard yet."""
-        expected = self._next if self._next is not None else batch.first
+        expected = self.next if self.next is not None else batch.first
         if batch.fence != self.fence:
             if batch.fence < self.fence:
                 return 0, []  # a copy of an old one
             # Redis forgot its numbers, or there were pushes of owners in between.
             expected = expected if batch.first >= expected else batch.first
         missed, skipped = max(batch.first - expected, 0), max(expected - batch.first, 0)
-        self._next = max(batch.first + len(batch.pushes), expected)
+        self.next = max(batch.first + len(batch.pushes), expected)
         return missed, batch.pushes[skipped:]

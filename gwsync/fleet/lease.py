@@ -9,6 +9,7 @@ the holder puts back what was lost, and who came in between is unknown.)
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,42 +30,70 @@ def sleepless() -> float:
     return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
 
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+
+
+def fence_of(held: bytes | None) -> int:
+    """The number of who has the lease, by what its key says; 0: nobody."""
+    return number_of((held or b"").rpartition(b"|")[2])
+
+
+def number_of(text: bytes | None) -> int:
+    """What somebody wrote there for a number, or 0."""
+    return int(text) if text and _DIGITS.fullmatch(text) else 0
+
+
 _NOW = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 """
+# Whatever stands there, it keeps nobody from the lease.
+_NUMBER = """
+local function number(text, most)
+    local value = tonumber(text or '0') or 0
+    if value >= 0 and value <= most then return value end
+    return 0
+end
+local function beat(key)
+    local beats = number(redis.call('HGET', key, 'renewals'), 2^52) + 1
+    redis.call('HSET', key, 'renewals', string.format('%.0f', beats))
+end
+"""
 _ACQUIRE = (
     _NOW
+    + _NUMBER
     + """
 local held = redis.call('GET', KEYS[1])
 local fence = redis.call('HMGET', KEYS[2], 'n', 'renewals', 'released', 'ttl', 'next')
-local n = tonumber(fence[1] or '0')
+local n = number(fence[1], 2^52)
+local ttl = number(fence[4], 3600000)
 local beats = fence[2] or ''
 if held and (ARGV[3] == '' or ARGV[3] ~= beats) then
-    return {0, beats, now, 0, tonumber(fence[4] or '0'), 0, ''}
+    return {0, beats, now, 0, ttl, 0, ''}
 end
 local mine = string.format('%.0f', math.max(n + 1, now))
 redis.call('SET', KEYS[1], ARGV[1] .. '|' .. mine, 'PX', ARGV[2])
 redis.call('HSET', KEYS[2], 'n', mine, 'ttl', ARGV[2])
-redis.call('HINCRBY', KEYS[2], 'renewals', 1)
+beat(KEYS[2])
 local clean = (n > 0 and fence[3] == fence[1]) and 1 or 0
-return {1, mine, now, clean, tonumber(fence[4] or '0'), tonumber(fence[5] or '0'), beats}
+return {1, mine, now, clean, ttl, number(fence[5], 2^52), beats}
 """
 )
 # What was lost with Redis's memory is put back: until its time is over nobody else sends.
 _RENEW = (
     _NOW
+    + _NUMBER
     + """
 local held = redis.call('GET', KEYS[1])
 if held == false then
-    local n = tonumber(redis.call('HGET', KEYS[2], 'n') or '0')
+    local n = number(redis.call('HGET', KEYS[2], 'n'), 2^52)
     if n > tonumber(ARGV[3]) then return {0, now} end
     redis.call('HSET', KEYS[2], 'n', ARGV[3], 'ttl', ARGV[2])
 elseif held ~= ARGV[1] then
     return {0, now}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('HINCRBY', KEYS[2], 'renewals', 1)
+beat(KEYS[2])
 return {1, now}
 """
 )

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from .keys import Keys
+from .lease import fence_of, number_of
 from .store import Moved, Store
-
-COUNTED = 5000  # entries of a lag are counted up to there
 
 
 def look(store: Store, fleet: str) -> dict[str, Any]:
@@ -33,6 +32,7 @@ def _look(store: Store, fleet: str) -> dict[str, Any]:
     with store.told():
         client = store.client
         lease, ttl_ms = client.get(keys.lease), client.pttl(keys.lease)
+        number = fence_of(lease)
         fence = _texts(client.hgetall(keys.fence))
         owner = _texts(client.hgetall(keys.owner))
         workers = [_worker(client, keys, key) for key in _workers(client, keys)]
@@ -40,13 +40,13 @@ def _look(store: Store, fleet: str) -> dict[str, Any]:
             name: {"entries": client.xlen(key), "bytes": client.memory_usage(key) or 0}
             for name, key in (("calls", keys.calls), ("pushes", keys.pushes))
         }
-    name, _, number = (lease or b"").decode(errors="replace").rpartition("|")
-    held_ms = int(fence.get("ttl", "0") or 0)
+    name = (lease or b"").decode(errors="replace").rpartition("|")[0]
+    held_ms = _number(fence.get("ttl"))
     return {
         "fleet": fleet,
-        "owner": {**_numbers(owner), "name": name, "fence": int(number)} if lease else None,
-        "lease": {"ttl_ms": held_ms, "age_ms": max(held_ms - ttl_ms, 0)} if lease else None,
-        "pushes": int(fence.get("next", "0") or 0),
+        "owner": {**_numbers(owner), "name": name, "fence": number} if number else None,
+        "lease": {"ttl_ms": held_ms, "age_ms": max(held_ms - ttl_ms, 0)} if number else None,
+        "pushes": _number(fence.get("next")),
         "streams": streams,
         "workers": sorted(workers, key=lambda worker: str(worker["name"])),
     }
@@ -60,12 +60,11 @@ def _workers(client: Any, keys: Keys) -> list[bytes]:
 def _worker(client: Any, keys: Keys, key: bytes) -> dict[str, Any]:
     name = key.decode(errors="replace").rpartition(":")[2]
     told = _texts(client.hgetall(key))
-    at = told.get("at") or "0-0"
-    behind = len(client.xrange(keys.pushes, min=f"({at}", count=COUNTED))
+    # What it says: to count what it has not read is to fetch it, hundreds of megabytes perhaps.
+    behind = _number(told.get("lag"))
     waiting = client.xlen(keys.replies(name))
-    pid = told.get("pid", "0")
-    host = told.get("host", "")
-    return {"name": name, "host": host, "pid": int(pid), "lag": behind, "replies": waiting}
+    pid, host = _number(told.get("pid")), told.get("host", "")
+    return {"name": name, "host": host, "pid": pid, "lag": behind, "replies": waiting}
 
 
 def _texts(found: dict[bytes, bytes]) -> dict[str, str]:
@@ -77,7 +76,11 @@ def _texts(found: dict[bytes, bytes]) -> dict[str, str]:
 
 def _numbers(told: dict[str, str]) -> dict[str, Any]:
     kept = {name: value for name, value in told.items() if name in _TOLD}
-    return {name: int(value) if value.isdigit() else value for name, value in kept.items()}
+    return {name: value if name == "state" else _number(value) for name, value in kept.items()}
+
+
+def _number(text: str | None) -> int:
+    return number_of(text.encode()) if text else 0
 
 
 _TOLD = frozenset(

@@ -102,7 +102,7 @@ class Collector:
         )
         labels = ["worker", "host", "pid"]
         lag = core.GaugeMetricFamily(
-            "gwsync_fleet_lag_entries", "Entries of the stream that it has not read", labels=labels
+            "gwsync_fleet_lag_pushes", "Published pushes that it has not read", labels=labels
         )
         for one in workers:
             lag.add_metric([one["name"], one["host"], str(one["pid"])], one["lag"])

@@ -19,7 +19,7 @@ from ..transport.dial import Dial
 from ..transport.dial import dial as direct_dial
 from .handover import Declined, Giver, Refused, Taker
 from .keys import Keys
-from .lease import LEASE_S, POLL_S, RENEWALS, Contender, Lease, sleepless
+from .lease import LEASE_S, POLL_S, RENEWALS, Contender, Lease, fence_of, sleepless
 from .messages import Forged, Seal
 from .notice import Notice
 from .store import RedisDown, Store, available
@@ -128,19 +128,27 @@ class Owner:
         store = self._store(max(self._lease_s / RENEWALS, 0.1))
         try:
             while not self._stop.is_up():
-                self._told("waiting")
-                contender = Contender(store, self._keys, self.name, self._lease_s)
-                taken = self._take(store)
-                if taken is not None:
-                    self._own(contender, taken[0], store, *taken[1:])
-                    continue
-                lease = self._contend(contender)
-                if lease is not None:
-                    self._own(contender, lease, store)
+                try:
+                    self._run_once(store)
+                except GatewayError:
+                    raise
+                except Exception:  # nobody else would see to it that this process goes on
+                    log.exception("internal error of the fleet's owner; it waits for its turn")
+                    self._stop.wait(_DOWN_S)
         except GatewayError as error:  # no redis-py, or a URL that it cannot read
             log.error("this process cannot be the fleet's owner: %s", error)
         finally:
             store.close()
+
+    def _run_once(self, store: Store) -> None:
+        self._told("waiting")
+        contender = Contender(store, self._keys, self.name, self._lease_s)
+        taken = self._take(store)
+        if taken is not None:
+            return self._own(contender, taken[0], store, *taken[1:])
+        lease = self._contend(contender)
+        if lease is not None:
+            self._own(contender, lease, store)
 
     def _take(self, store: Store) -> tuple[Lease, Term, list[bytes]] | None:
         asks, self._asks = self._asks, 0
@@ -155,12 +163,11 @@ class Owner:
 
     def _ask(self, store: Store) -> tuple[Lease, Term, list[bytes]] | None:
         with store.told():
-            held = store.client.get(self._keys.lease) or b""
-        fence = held.rpartition(b"|")[2]
-        if not fence.isdigit():
+            fence = fence_of(store.client.get(self._keys.lease))
+        if not fence:
             return None  # there is no owner
         talk = Talk(store, self._keys, self._seal)
-        return Taker(talk, self.name, self._lease_s, self._stop).take(int(fence), self._prepare)
+        return Taker(talk, self.name, self._lease_s, self._stop).take(fence, self._prepare)
 
     def _prepare(self, lease: Lease, asked_for: Asked) -> Term:
         return self._new_term(lease, prepared=True, inherited=asked_for)

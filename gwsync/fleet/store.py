@@ -63,7 +63,10 @@ class Store:
         if self._client is None:
             if self._closed:
                 raise RedisDown("the connection to Redis was closed here")
-            self._client = self._open()
+            try:
+                self._client = self._open()
+            except ValueError as error:
+                raise ConfigError(f"the Redis url cannot be used: {reasons.words(error)}") from None
         return self._client
 
     def _open(self) -> Any:
@@ -132,8 +135,6 @@ class Store:
             self._moved = error.host, error.port  # all of a fleet's keys are in one slot
             self.drop()
             raise Moved(f"Redis at {self.shown}: another node has the fleet's keys") from None
-        except ValueError as error:
-            raise ConfigError(f"the Redis url cannot be used: {reasons.words(error)}") from None
         except (redis.RedisError, OSError) as error:
             self.drop()
             words, hint = reasons.words(error), reasons.hint(error)

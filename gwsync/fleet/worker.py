@@ -142,6 +142,7 @@ class FleetSupervisor(Supervisor):
         channel.frames_in += len(found.batches) + len(found.replies)
         channel.bytes_in += found.bytes_in
         self._deliver(found.batches)
+        channel.heard = self._hearing.next or 0
         for reply in found.replies:
             self.fleet_calls.answered(reply)
         if found.fence is not None and (found.fence or found.caught_up):

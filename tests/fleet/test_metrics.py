@@ -54,7 +54,7 @@ def test_the_figures_of_a_fleet(fleet: Fleet) -> None:
     assert found["gwsync_fleet_sockets_opened_total"] >= 1.0
     assert found["gwsync_fleet_pushes_total"] >= found["gwsync_fleet_pushes_published_total"] > 0
     assert found['gwsync_fleet_stream_entries{stream="pushes"}'] > 0
-    assert found["gwsync_fleet_lag_entries"] >= 0
+    assert found["gwsync_fleet_lag_pushes"] >= 0
     fleet.redis.stop()
     assert scrape(collector) == {"gwsync_fleet_redis_up": 0.0}
 
