@@ -187,6 +187,29 @@ def test_forgotten_and_taken_by_another_that_one_waits(server: RedisServer) -> N
     two.store.close()
 
 
+def test_a_redis_that_is_as_it_was_does_not_say_that_nobody_sends(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())
+    first.send_from = one.clock.now
+    one.contender.release(first)
+    with server.client() as admin:
+        then = admin.hgetall(KEYS.fence)  # nobody had it then
+        second = got(one.acquire())
+        second.send_from = one.clock.now
+        assert two.acquire() is None
+        admin.delete(KEYS.lease, KEYS.fence)
+        admin.hset(KEYS.fence, mapping=then)
+        admin.client_kill_filter(_type="normal", skipme=True)
+    with pytest.raises(RedisDown):
+        two.acquire()
+    third = got(two.acquire())
+    assert one.holds(second)
+    assert not two.holds(third)
+    assert third.send_from >= two.clock.now + TTL_S * CAUTIOUS
+    one.store.close()
+    two.store.close()
+
+
 def test_two_contend_a_thousand_times(server: RedisServer) -> None:
     sides = [Side(server, "one"), Side(server, "two")]
     fences: list[int] = []
