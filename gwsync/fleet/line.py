@@ -86,10 +86,10 @@ class FleetCalls(Calls):
 
     def answered(self, reply: Reply) -> None:
         call = self._sent.pop(reply.id, None)
-        if call is None:
-            return
         if self.channel is not None:
             self.channel.outbox.answered(reply.id)
+        if call is None:
+            return
         if reply.error is not None:
             call.settle(load_error(reply.error))
         elif reply.payload is not None:

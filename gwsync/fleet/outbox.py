@@ -28,14 +28,14 @@ for at = 2, #ARGV, 5 do
 end
 return ids
 """
-# Only what nobody was given: of the rest nobody can say that it does not run.
+# Only a call of which nobody was given anything: of others nobody can say that they do not
+# run, and half a call would stay with the owner for ever.
 _WITHDRAW = """
-local gone = 0
 for at = 2, #ARGV do
-    local ok, given = pcall(redis.call, 'XPENDING', KEYS[1], ARGV[1], ARGV[at], ARGV[at], 1)
-    if ok and #given == 0 then gone = gone + redis.call('XDEL', KEYS[1], ARGV[at]) end
+    local given = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[at], ARGV[at], 1)
+    if #given > 0 then return 0 end
 end
-return gone
+return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 """
 
 
@@ -57,7 +57,8 @@ class Outbox:
         self._store, self._keys, self._seal = store, keys, seal
         self._post, self._unsent, self._doubted = post, unsent, doubted
         self._outgoing: SimpleQueue[tuple[str, Any] | None] = SimpleQueue()
-        self._entries: dict[str, list[bytes]] = {}  # of calls under way
+        self._under_way: set[str] = set()  # calls that were neither answered nor withdrawn
+        self._entries: dict[str, list[bytes]] = {}  # theirs
         self._stop = Flag()
 
     def start(self, stop: Callable[[], None], ended: Callable[[], None]) -> None:
@@ -65,6 +66,7 @@ class Outbox:
 
     # -- any thread -----------------------------------------------------------------------
     def call(self, message: CallMessage) -> None:
+        self._under_way.add(message.id)
         self._outgoing.put(("call", message))
 
     def withdraw(self, id: str) -> None:
@@ -72,6 +74,7 @@ class Outbox:
         self._outgoing.put(("withdraw", id))
 
     def answered(self, id: str) -> None:
+        self._under_way.discard(id)
         self._entries.pop(id, None)
 
     def stop(self) -> None:
@@ -105,7 +108,7 @@ class Outbox:
                     _ = self._store.client  # which opens the connection
         except RedisDown:
             for message in messages:  # there was no connection: it certainly was not written
-                self._post(self._unsent, message.id, False)
+                self._not_written(message.id, full=False)
             self._stop.wait(AGAIN_S)
             return
         try:
@@ -131,16 +134,30 @@ class Outbox:
             results = pipeline.execute(raise_on_error=False)
         for message, result in zip(messages, results, strict=True):
             if isinstance(result, list) and result:
-                self._entries[message.id] = result
+                self._written(message.id, result)
             else:
-                self._post(self._unsent, message.id, result == [])
+                self._not_written(message.id, full=result == [])
         for result in results:
             if isinstance(result, Exception):  # by this Redis; perhaps there is another by now
                 with self._store.told():
                     raise result
 
+    def _written(self, id: str, entries: list[bytes]) -> None:
+        self._entries[id] = self._entries.get(id, []) + entries
+        if id not in self._under_way:  # its answer was here before
+            self._entries.pop(id, None)
+
+    def _not_written(self, id: str, *, full: bool) -> None:
+        if id not in self._entries:  # else an earlier writing of it is under way
+            self._under_way.discard(id)
+        self._post(self._unsent, id, full)
+
     def _withdraw(self, ids: set[str]) -> None:
-        entries = [entry for id in ids for entry in self._entries.pop(id, ())]
-        if entries:
+        self._under_way -= ids
+        calls = [entries for id in ids if (entries := self._entries.pop(id, None))]
+        if calls:
             with self._store.told():
-                self._store.client.eval(_WITHDRAW, 1, self._keys.calls, GROUP, *entries)
+                pipeline = self._store.client.pipeline(transaction=False)
+                for entries in calls:
+                    pipeline.eval(_WITHDRAW, 1, self._keys.calls, GROUP, *entries)
+                pipeline.execute()
