@@ -21,11 +21,18 @@ class Hearing:
         if self.next is None:
             self.next, self.fence = view.next, view.fence
 
+    def meet(self, view: View) -> None:
+        """The owner is ``view``'s. Another one whose numbers are below ours has a Redis that
+        forgot them; its fence may be below, too, if that is set to an earlier time."""
+        if view.fence != self.fence:
+            self.next = min(view.next, self.next or 0)
+        self.fence = view.fence
+
     def catch_up(self, view: View) -> int:
         """``view`` is as of the end of what there is to read; how many were missed before it."""
+        self.meet(view)
         missed = max(view.next - (self.next or 0), 0)
         self.next = max(view.next, self.next or 0)
-        self.fence = view.fence
         return missed
 
     def fresh(self, batch: Batch) -> tuple[int, list[Any]]:

@@ -159,7 +159,7 @@ class FleetSupervisor(Supervisor):
         if view.fence != self.fleet_calls.fence or self.state in ("connected", "closed"):
             return  # that owner is gone, or nothing is new
         if view.state != "connected" or view.hello is None:
-            self._hearing.fence = view.fence
+            self._hearing.meet(view)
             if view.error is not None and self.state != "parked" and not self._unparks(view):
                 self._trouble(load_error(view.error), view.state)
         elif caught_up:
