@@ -206,12 +206,11 @@ class Contender:
         return True
 
     def release(self, lease: Lease) -> None:
-        """The next one need not wait: nothing is sent from here on. Raises RedisDown."""
+        """The next one need not wait: nothing is sent from here on. Also of one that is over:
+        Redis may have it still. Raises RedisDown."""
         now = self._clock()
-        held = not lease.over and now < lease.deadline
         # Who has waited for its predecessor and never sent cannot say that nobody does.
         last = lease.fence if now >= lease.send_from else 0
         lease.over = True
-        if held:
-            with self._store.told():
-                self._store.script(_RELEASE)(self._keys, [lease.value, last])
+        with self._store.told():
+            self._store.script(_RELEASE)(self._keys, [lease.value, last])

@@ -40,7 +40,8 @@ class Owner:
     where a token was changed or a port is closed.
 
     ``start()`` returns at once, ``stop()`` gives the lease back. ``told``: called with a word
-    (``waiting``, ``owner``, ``over``) whenever that changes, on a thread of its own.
+    (``waiting``, ``owner``, ``over``) whenever that changes, on a thread of its own. One that
+    waits has looked who is owner: it takes over as soon as that one leaves.
     ``handover``: ask the present owner to make way (:mod:`.handover`); ``noted`` is called with
     why it does not.
     """
@@ -66,7 +67,7 @@ class Owner:
         self._lease_s = lease_s
         self._asked = asked
         self._dial = dial
-        self._told = told
+        self._told, self._word = told, ""
         self._asks = ASKS if handover else 0
         self._noted = noted
         self._giver: Giver | None = None
@@ -141,7 +142,6 @@ class Owner:
             store.close()
 
     def _run_once(self, store: Store) -> None:
-        self._told("waiting")
         contender = Contender(store, self._keys, self.name, self._lease_s)
         taken = self._take(store)
         if taken is not None:
@@ -152,6 +152,8 @@ class Owner:
 
     def _take(self, store: Store) -> tuple[Lease, Term, list[bytes]] | None:
         asks, self._asks = self._asks, 0
+        if asks:
+            self._say("waiting")  # and it may take a while
         for _ in range(asks):
             try:
                 return self._ask(store)
@@ -204,9 +206,11 @@ class Owner:
                 if not down:
                     log.warning("%s; waiting for it", error)
                 down = True
+                self._say("waiting")
                 self._stop.wait(_DOWN_S)
                 continue
             down = False
+            self._say("waiting")
             if lease is not None:
                 return lease
             self._stop.wait(POLL_S)
@@ -226,35 +230,37 @@ class Owner:
             if term is not None and self._renewed(contender, lease):
                 term.take_over(published, partial(self._renewed, contender, lease))
                 log.info("owner of the fleet, which was handed over, fence %d", lease.fence)
-                self._told("owner")
+                self._say("owner")
             notice = Notice(self._keys)
             while not self._stop.is_up():
                 if term is None and sleepless() >= lease.send_from:
                     log.info("owner of the fleet, fence %d", lease.fence)
                     term = self.term = self._new_term(lease, inherited=self._inherited(store))
-                    self._told("owner")
+                    self._say("owner")
                 pause = lease.ttl_s / RENEWALS
                 if term is None:
                     pause = min(pause, max(lease.send_from - sleepless(), 0.001))
                 self._stop.wait(pause)
                 if not self._renewed(contender, lease):
                     log.warning("the fleet's lease is over; the link is given up")
-                    self._told("over")
+                    self._say("over")
                     return
                 notice.tell(store, self.name, lease, term)
                 if term is not None and self._makes_way(contender, lease, store, term):
-                    self._told("over")
+                    self._say("over")
                     return
         finally:
             # The guard has shut the link already if the lease is over; here it ends for good.
             if term is not None:
                 term.end()
             self.term = self.lease = None
-            if not lease.over:
-                try:
-                    contender.release(lease)
-                except RedisDown:
-                    pass  # it ends by itself
+            with contextlib.suppress(RedisDown):  # it ends by itself
+                contender.release(lease)
+
+    def _say(self, word: str) -> None:
+        if word != self._word:
+            self._word = word
+            self._told(word)
 
     def _inherited(self, store: Store) -> list[tuple[str, bytes]]:
         """What the former owner had asked the gateway to push."""

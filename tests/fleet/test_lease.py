@@ -94,6 +94,22 @@ def test_only_one_has_it_and_the_number_grows(server: RedisServer) -> None:
     two.store.close()
 
 
+def test_one_that_is_over_is_given_back_if_redis_has_it_still(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())
+    first.send_from = one.clock.now
+    assert two.acquire() is None
+    one.clock.now += TTL_S * TRUSTED  # it came too late to renew it
+    assert not one.contender.renew(first)
+    one.contender.release(first)
+    second = got(two.acquire())
+    assert two.holds(second)
+    one.contender.release(first)  # of what another one has it gives nothing back
+    assert two.contender.renew(second)
+    one.store.close()
+    two.store.close()
+
+
 def test_one_that_was_silent_is_waited_for_from_when_it_was_seen(server: RedisServer) -> None:
     one, two = Side(server, "one"), Side(server, "two")
     first = got(one.acquire())
