@@ -23,9 +23,8 @@ import gwsync
 from conformance.fixtures import Open
 from conformance.target import Target
 from conformance.tools import Program
-from gwsync.fleet.keys import Keys
 
-from .support import SECRET, RedisServer
+from .support import LASTING_S, SECRET, WITH_US, RedisServer, nobody_before
 
 __all__ = ["meetings", "open_to", "redis_server", "script_env", "shared_host"]
 
@@ -41,7 +40,7 @@ class OwnerHost:
     def __init__(self) -> None:
         path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fleet.owner_host"],
+            [*WITH_US, sys.executable, "-m", "fleet.owner_host"],
             env={**os.environ, "PYTHONPATH": path},
             cwd=TESTS,
             stdin=subprocess.PIPE,
@@ -86,16 +85,19 @@ class Meetings:
     def fleet(self, gateway: dict[str, Any] | None) -> dict[str, Any]:
         """What a worker has to know of a new one; None: its owner is to find its gateway."""
         name = f"fleet{next(_numbers)}"
-        with self.redis.client() as client:  # as after an owner that left in peace: no wait
-            client.hset(Keys(name).fence, mapping={"n": 1, "released": 1, "ttl": 1500})
         meeting = self.options(name)
-        if gateway is not None:
-            self._host.start(meeting, gateway)
-        else:
-            command = [sys.executable, "-m", "gwsync", "owner", "--fleet", name, "--lease", "20"]
-            env = {**os.environ, "GWSYNC_FLEET_SECRET": SECRET, "GWSYNC_REDIS": self.redis.url}
-            self._opened.enter_context(Program(command, env)).expect("owner")
+        with nobody_before(self.redis, name):
+            if gateway is not None:
+                self._host.start(meeting, gateway)
+            else:
+                self._process(name).expect("waiting")
         return meeting
+
+    def _process(self, name: str) -> Program:
+        command = [*WITH_US, sys.executable, "-m", "gwsync", "owner", "--fleet", name]
+        command += ["--lease", str(LASTING_S)]
+        env = {**os.environ, "GWSYNC_FLEET_SECRET": SECRET, "GWSYNC_REDIS": self.redis.url}
+        return self._opened.enter_context(Program(command, env))
 
     def worker(self, gateway: dict[str, Any], **options: Any) -> Worker:
         told = json.dumps(gateway, sort_keys=True, default=list)

@@ -1,15 +1,25 @@
-"""A process that owners live in: one JSON object a line on stdin starts or stops one of them."""
+"""A process that owners live in: one JSON object a line on stdin starts or stops one of them.
+
+Its answer is the fleet's name, when the owner has gone, or waits for its turn.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
+from functools import partial
 from typing import Any
 
 import gwsync
+from conformance.tools import WAIT_S
 from gwsync.fleet.owner import Owner
 
-LEASE_S = 20.0  # no case is about failover, and a busy machine must not make one
+from .support import LASTING_S
+
+
+def heard(looked: threading.Event, word: str) -> None:
+    looked.set()
 
 
 def config(options: dict[str, Any]) -> gwsync.Config:
@@ -26,7 +36,10 @@ def main() -> None:
             owners.pop(name).stop()
         else:
             meeting, gateway = config(asked["meeting"]), config(asked["gateway"])
-            owners[name] = Owner(meeting, gateway, lease_s=LEASE_S).start()
+            looked = threading.Event()
+            told = partial(heard, looked)
+            owners[name] = Owner(meeting, gateway, lease_s=LASTING_S, told=told).start()
+            looked.wait(WAIT_S)
         print(name, flush=True)
     for owner in owners.values():
         owner.stop()

@@ -17,6 +17,7 @@ from typing import Any
 
 from conformance.tools import Program, eventually
 from gwsync.fleet.keys import Keys
+from gwsync.fleet.lease import LEASE_S
 from gwsync.testing import LocalGateway
 
 from .support import SECRET, Fleet
@@ -47,7 +48,7 @@ class Storm:
 
     # -- who is it ------------------------------------------------------------------------
     def add_owner(self) -> None:
-        program = self.fleet.owner_process()
+        program = self.fleet.owner_process(lease_s=LEASE_S)
         self._owners[program.pid] = program
 
     def lease(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,18 @@ import redis
 
 import gwsync
 from conformance.tools import Program, eventually
+from gwsync.fleet.keys import Keys
 from gwsync.fleet.owner import Owner
 from gwsync.testing import LocalGateway
 from proxies.process import program
 
 SECRET = "a secret of sixteen or more"
+# No busy machine makes an owner lose such a lease. The short one of every day is for tests of
+# what happens when it is lost.
+LASTING_S = 20.0
+RENEWED_S = 4.0  # as good, where a test waits for what comes with a renewal: a second at most
+# A test process that is killed leaves no server behind. (It ends with the thread that started it.)
+WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 FAST = gwsync.ReconnectPolicy(first=0.05, spread=0.02, multiplier=0.05, max=0.1)
 
 
@@ -53,7 +60,7 @@ class RedisServer:
 
     def start(self) -> RedisServer:
         server = program("redis-server", "redis-server")
-        command = [server, "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [*WITH_US, server, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self._directory), "--save", "", *self._options]
         with open(self._directory / "log", "ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env)
@@ -88,6 +95,32 @@ class RedisServer:
         for path in self._directory.iterdir():
             if path.name != "log":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def nobody_before(server: RedisServer, fleet: str = "test") -> Iterator[None]:
+    """Whoever says ``waiting`` in this block is owner after it without a wait of a lease's time:
+    it has seen somebody leave in peace. Only if nobody has been there, or the last one did."""
+    keys = Keys(fleet)
+    with server.client() as client:
+        last, released = client.hmget(keys.fence, "n", "released")
+        placed = last == released and client.set(keys.lease, "nobody|1", nx=True, px=60_000)
+        yield
+        if placed:
+            number = last or 1
+            with client.pipeline() as left:
+                left.hset(keys.fence, mapping={"n": number, "released": number, "ttl": 1})
+                left.delete(keys.lease).execute()
+
+
+class Words:
+    """What an owner says of itself."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def expect(self, word: str) -> None:
+        eventually(lambda: word in self.said, f"the owner says {word}")
 
 
 class Fleet:
@@ -134,22 +167,39 @@ class Fleet:
         }
         return gwsync.Config(**{**settings, **options})
 
-    def owner(self, **options: Any) -> Owner:
-        owner = Owner(self.meeting(), self.target(**options)).start()
+    def owner(
+        self,
+        meeting: gwsync.Config | None = None,
+        lease_s: float = LASTING_S,
+        words: Words | None = None,
+        server: RedisServer | None = None,
+        **options: Any,
+    ) -> Owner:
+        """One in this process, which is owner in a moment if there is none. ``server``: where
+        the keys are, if that is another one."""
+        words = words or Words()
+        target = self.target(**options)
+        owner = Owner(meeting or self.meeting(), target, lease_s=lease_s, told=words.said.append)
         self._opened.callback(owner.stop)
+        with nobody_before(server or self.redis):
+            owner.start()
+            words.expect("waiting")
         return owner
 
-    def owner_process(self, *options: str) -> Program:
+    def owner_process(self, *options: str, lease_s: float = LASTING_S) -> Program:
         """In a process of its own, through the command line; it says ``owner`` when it is."""
         env = {
             **os.environ,
             "GWSYNC_FLEET_SECRET": SECRET,
             "GWSYNC_STATE_DIR": str(self._directory / "state"),
         }
-        command = [sys.executable, "-m", "gwsync", "owner", "--fleet", "test"]
+        command = [*WITH_US, sys.executable, "-m", "gwsync", "owner", "--fleet", "test"]
         command += ["--redis", self.redis.url, "--url", self.gateway.url]
-        command += ["--token", self.gateway.token, *options]
-        return self.program(command, env)
+        command += ["--token", self.gateway.token, "--lease", str(lease_s), *options]
+        with nobody_before(self.redis):
+            program = self.program(command, env)
+            program.expect("waiting")
+        return program
 
     def program(self, command: Sequence[str], env: dict[str, str]) -> Program:
         return self._opened.enter_context(Program(command, env))

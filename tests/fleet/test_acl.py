@@ -14,7 +14,7 @@ from gwsync.fleet.look import look
 from gwsync.fleet.owner import Owner
 from gwsync.fleet.store import RedisDown, Store
 
-from .support import Fleet, free_port
+from .support import WITH_US, Fleet, free_port
 
 README = Path(__file__).resolve().parents[2] / "README.rst"
 
@@ -55,7 +55,7 @@ def test_sentinel_says_where_redis_is(fleet: Fleet, tmp_path: Path) -> None:
     )
     url = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{port}/main/0"
     with subprocess.Popen(
-        ["redis-server", str(settings), "--sentinel"], stdout=subprocess.DEVNULL
+        [*WITH_US, "redis-server", str(settings), "--sentinel"], stdout=subprocess.DEVNULL
     ) as sentinel:
         try:
             store = Store(url)
@@ -69,12 +69,9 @@ def test_sentinel_says_where_redis_is(fleet: Fleet, tmp_path: Path) -> None:
 
             eventually(answers, "Redis by way of Sentinel")
             store.close()
-            owner = Owner(fleet.meeting(url=url), fleet.target()).start()
-            try:
-                with gwsync.Connection(fleet.meeting(url=url)) as worker:
-                    assert worker.request("health")["ok"] is True
-            finally:
-                owner.stop()
+            fleet.owner(fleet.meeting(url=url))
+            with gwsync.Connection(fleet.meeting(url=url)) as worker:
+                assert worker.request("health")["ok"] is True
         finally:
             sentinel.kill()
 

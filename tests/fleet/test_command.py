@@ -10,7 +10,7 @@ import sys
 
 from conformance.tools import eventually
 
-from .support import SECRET, Fleet
+from .support import RENEWED_S, SECRET, Fleet
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -27,7 +27,7 @@ def status(fleet: Fleet, *more: str) -> subprocess.CompletedProcess[str]:
 def test_the_status_of_a_fleet(fleet: Fleet) -> None:
     found = json.loads(status(fleet, "--json").stdout)
     assert (found["owner"], found["workers"]) == (None, [])
-    owner = fleet.owner_process()
+    owner = fleet.owner_process(lease_s=RENEWED_S)
     owner.expect("owner")
     fleet.worker().hello()
 
@@ -42,7 +42,7 @@ def test_the_status_of_a_fleet(fleet: Fleet) -> None:
 
     eventually(caught_up, "no worker is behind")
     found = json.loads(status(fleet, "--json").stdout)
-    assert found["lease"]["ttl_ms"] == 1500
+    assert found["lease"]["ttl_ms"] == RENEWED_S * 1000
     shown = status(fleet)
     assert shown.returncode == 0
     assert "fleet test: connected, owner " in shown.stdout

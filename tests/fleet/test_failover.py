@@ -12,8 +12,9 @@ import pytest
 import gwsync
 from conformance.tools import InThread, Log, Program, eventually
 from gwsync.fleet.keys import Keys
+from gwsync.fleet.lease import LEASE_S
 
-from .support import Fleet
+from .support import RENEWED_S, Fleet
 
 KEYS = Keys("test")
 SEND = {"sessionKey": "main", "message": "delay=100 echo:hi"}
@@ -26,11 +27,9 @@ def executed_twice(fleet: Fleet) -> list[str]:
 
 def owners(fleet: Fleet) -> tuple[Program, Program]:
     """The one that is, and one that waits."""
-    first = fleet.owner_process()
+    first = fleet.owner_process(lease_s=RENEWED_S)
     first.expect("owner")
-    second = fleet.owner_process()
-    second.expect("waiting")
-    return first, second
+    return first, fleet.owner_process(lease_s=RENEWED_S)
 
 
 def test_the_next_owner_takes_over_from_one_that_was_killed(fleet: Fleet) -> None:
@@ -113,7 +112,7 @@ def test_a_frozen_owner_writes_nothing_when_it_wakes(fleet: Fleet) -> None:
 
 
 def test_every_write_looks_at_the_lease(fleet: Fleet) -> None:
-    owner = fleet.owner()
+    owner = fleet.owner(lease_s=LEASE_S)
     worker = fleet.worker()
     old = worker.hello().conn_id
     assert owner.lease is not None
@@ -143,7 +142,7 @@ def test_calls_through_a_freeze_run_once(fleet: Fleet) -> None:
 
 
 def test_redis_that_restarts_and_forgets(fleet: Fleet) -> None:
-    fleet.owner()
+    fleet.owner(lease_s=RENEWED_S)
     worker, log = fleet.worker(), Log()
     worker.subscribe(log)
     at = log.wait(lambda one: isinstance(one, gwsync.Snapshot), "a snapshot")
@@ -158,7 +157,7 @@ def test_redis_that_restarts_and_forgets(fleet: Fleet) -> None:
 
 def test_redis_that_restarts_and_remembers(tmp_path: Path) -> None:
     with Fleet(tmp_path, "--appendonly", "yes", "--appendfsync", "always") as fleet:
-        fleet.owner()
+        fleet.owner(lease_s=RENEWED_S)
         worker, log = fleet.worker(), Log()
         worker.subscribe(log)
         log.wait(lambda one: isinstance(one, gwsync.Snapshot), "a snapshot")
@@ -172,7 +171,7 @@ def test_redis_that_restarts_and_remembers(tmp_path: Path) -> None:
 
 
 def test_a_call_under_way_when_redis_forgets_runs_once(fleet: Fleet) -> None:
-    fleet.owner()
+    fleet.owner(lease_s=RENEWED_S)
     worker = fleet.worker()
     worker.hello()
     fleet.gateway.hold("chat.send", answer_only=True)

@@ -8,7 +8,7 @@ import gwsync
 from conformance import following
 from conformance.following import *  # noqa: F403
 
-from .support import Fleet
+from .support import RENEWED_S, Fleet
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def pair(fleet: Fleet) -> following.Pair:
 
 
 def test_a_follower_hears_all_of_it_when_the_owner_is_killed(fleet: Fleet) -> None:
-    first = fleet.owner_process()
+    first = fleet.owner_process(lease_s=RENEWED_S)
     first.expect("owner")
-    fleet.owner_process().expect("waiting")
+    fleet.owner_process()
     words = following.sentence(200)
     run = fleet.worker().chat(f"delay=25 echo:{words}", "agent:main:killed")
     followed = fleet.worker().follow(run.run_id)

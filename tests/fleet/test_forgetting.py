@@ -17,7 +17,7 @@ from gwsync.fleet.messages import Seal
 from gwsync.fleet.publisher import Publisher
 from gwsync.fleet.store import Store
 
-from .support import SECRET, Fleet, free_port
+from .support import RENEWED_S, SECRET, Fleet, Words, free_port
 
 KEYS = Keys("test")
 
@@ -34,10 +34,10 @@ def heard(log: Log, n: int) -> int:
 
 
 def test_a_push_is_not_lost_while_the_lease_is_put_back(fleet: Fleet) -> None:
-    fleet.owner()
+    fleet.owner(lease_s=RENEWED_S)
     log = listening(fleet, fleet.worker())
     with fleet.redis.client() as client:
-        for n in range(20):
+        for n in range(8):
             client.delete(KEYS.lease)
             fleet.gateway.push("chat", {"n": n})
             heard(log, n)
@@ -45,7 +45,7 @@ def test_a_push_is_not_lost_while_the_lease_is_put_back(fleet: Fleet) -> None:
 
 
 def test_who_comes_after_redis_forgot_hears_how_things_stand(fleet: Fleet) -> None:
-    fleet.owner()
+    fleet.owner(lease_s=RENEWED_S)
     fleet.worker().hello()
     with fleet.redis.client() as client:
         client.flushall()
@@ -79,10 +79,9 @@ def test_a_redis_that_only_reads_for_a_while_loses_nothing(fleet: Fleet) -> None
 
 
 def test_a_call_that_the_dead_owner_was_not_given_is_performed(fleet: Fleet) -> None:
-    first = fleet.owner_process()
+    first = fleet.owner_process(lease_s=RENEWED_S)
     first.expect("owner")
-    second = fleet.owner_process()
-    second.expect("waiting")
+    fleet.owner_process(lease_s=RENEWED_S)
     fleet.gateway.on_method("write", lambda params: params["n"], scope="operator.read")
     worker = fleet.worker()
     worker.hello()
@@ -129,7 +128,7 @@ def jump(fleet: Fleet, times: OtherTimes, seconds: int) -> None:
 
 @pytest.mark.parametrize("seconds", [3600, -3600], ids=["forth", "back"])
 def test_redis_clock_jumps(elsewhen: Fleet, times: OtherTimes, seconds: int) -> None:
-    elsewhen.owner()
+    elsewhen.owner(lease_s=RENEWED_S)
     worker = elsewhen.worker()
     log = listening(elsewhen, worker)
     assert worker.request("health", timeout=20)["ok"] is True
@@ -145,10 +144,9 @@ def test_redis_clock_jumps(elsewhen: Fleet, times: OtherTimes, seconds: int) -> 
 def test_an_owner_that_dies_as_the_clock_is_set_back_is_followed(
     elsewhen: Fleet, times: OtherTimes
 ) -> None:
-    first = elsewhen.owner_process()
+    first = elsewhen.owner_process(lease_s=RENEWED_S)
     first.expect("owner")
-    second = elsewhen.owner_process()
-    second.expect("waiting")
+    elsewhen.owner_process(lease_s=RENEWED_S)
     worker = elsewhen.worker()
     worker.hello()
     first.send(signal.SIGSTOP)
@@ -176,7 +174,7 @@ def test_a_call_that_an_owner_leaves_behind_ends_maybe(fleet: Fleet) -> None:
 
 
 def test_a_redis_that_is_new_and_behind(elsewhen: Fleet, times: OtherTimes) -> None:
-    elsewhen.owner()
+    elsewhen.owner(lease_s=RENEWED_S)
     worker = elsewhen.worker()
     log = listening(elsewhen, worker)
     assert worker.request("health", timeout=20)["ok"] is True
@@ -188,3 +186,31 @@ def test_a_redis_that_is_new_and_behind(elsewhen: Fleet, times: OtherTimes) -> N
     assert worker.request("health", timeout=20)["ok"] is True
     elsewhen.gateway.push("chat", {"n": 1})
     heard(log, 1)
+
+
+@pytest.mark.parametrize("seconds", [0, -3600], ids=["now", "behind"])
+def test_who_was_away_while_redis_forgot_hears_all_of_the_next_owner(
+    elsewhen: Fleet, times: OtherTimes, seconds: int
+) -> None:
+    """It is numbered anew then, and by a clock that is behind so is the owner."""
+    words = Words()
+    elsewhen.owner(lease_s=RENEWED_S, words=words)
+    away = elsewhen.script(
+        "for push in connection.pushes():\n"
+        "    if isinstance(push, gwsync.Snapshot): print('snapshot')\n"
+        "    if push.name == 'chat': print(push.payload['n'])\n"
+    )
+    away.expect("snapshot")
+    for n in range(20):
+        elsewhen.gateway.push("chat", {"n": n})
+    away.expect("19")
+    away.stop()
+    elsewhen.redis.stop()
+    eventually(lambda: words.said[-1] != "owner", "its lease is over")
+    times.set(seconds)
+    elsewhen.redis.start()
+    elsewhen.worker().hello()
+    away.go_on()
+    away.expect("snapshot")
+    elsewhen.gateway.push("chat", {"n": 20})
+    away.expect("20")

@@ -18,21 +18,11 @@ from gwsync.fleet.messages import Seal, pack
 from gwsync.fleet.owner import Owner
 from gwsync.fleet.talk import Step
 
-from .support import SECRET, Fleet
+from .support import SECRET, Fleet, Words
 
 KEYS = Keys("test")
 LEASE_S = 5.0
 SEND = {"sessionKey": "main", "message": "delay=100 echo:hi"}
-
-
-class Words:
-    """What an owner says of itself."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def expect(self, word: str) -> None:
-        eventually(lambda: word in self.said, f"the owner says {word}")
 
 
 def next_owner(fleet: Fleet, **options: Any) -> tuple[Owner, Words]:
@@ -45,7 +35,8 @@ def next_owner(fleet: Fleet, **options: Any) -> tuple[Owner, Words]:
 
 
 def present_owner(fleet: Fleet) -> Owner:
-    owner, words = next_owner(fleet)
+    words = Words()
+    owner = fleet.owner(lease_s=LEASE_S, words=words)
     words.expect("owner")
     return owner
 
@@ -79,7 +70,7 @@ def is_snapshot(push: Any) -> bool:
 
 
 def test_no_push_is_lost_and_none_comes_twice(fleet: Fleet) -> None:
-    first = fleet.owner_process("--lease", str(LEASE_S))
+    first = fleet.owner_process(lease_s=LEASE_S)
     first.expect("owner")
     logs = [Log() for _ in range(2)]
     for log in logs:
@@ -114,13 +105,13 @@ def test_no_push_is_lost_and_none_comes_twice(fleet: Fleet) -> None:
 
 
 def test_from_process_to_process(fleet: Fleet) -> None:
-    first = fleet.owner_process("--lease", str(LEASE_S))
+    first = fleet.owner_process(lease_s=LEASE_S)
     first.expect("owner")
     log = Log()
     fleet.worker().subscribe(log)
     log.wait(is_snapshot, "a snapshot")
     with pushing(fleet) as pushed:
-        second = fleet.owner_process("--lease", str(LEASE_S), "--handover")
+        second = fleet.owner_process("--handover", lease_s=LEASE_S)
         second.expect("owner")
         first.expect("waiting")
         end = pushed[0] + 10

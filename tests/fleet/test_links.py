@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 import gwsync
 from conformance.tools import InThread, Log, eventually
-from gwsync.fleet.owner import Owner
+from gwsync.fleet.lease import LEASE_S
 from gwsync.testing import FaultProxy
 from soak.conftest import LONG
 
@@ -43,10 +44,10 @@ class Leg:
     def __init__(self, fleet: Fleet, leg: str, proxy: FaultProxy) -> None:
         self.fleet, self.proxy = fleet, proxy
         near = replace(fleet.meeting(), url=through(proxy, fleet.redis.url))
-        quick = {"ping_interval": 0.3, "ping_timeout": 0.5}
-        target = fleet.target(**({"url": proxy.url, **quick} if leg == "gateway" else {}))
+        quick: dict[str, Any] = {"ping_interval": 0.3, "ping_timeout": 0.5}
+        target = {"url": proxy.url, **quick} if leg == "gateway" else {}
         meeting = fleet.meeting()
-        self.owner = Owner(near if leg == "owner" else meeting, target).start()
+        self.owner = fleet.owner(near if leg == "owner" else meeting, LEASE_S, **target)
         self.worker = gwsync.Connection(near if leg == "worker" else meeting)
         self.log = Log()
         self.worker.subscribe(self.log)

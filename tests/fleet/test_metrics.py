@@ -10,7 +10,7 @@ import gwsync
 from conformance.tools import eventually
 from gwsync.fleet.metrics import Collector
 
-from .support import SECRET, Fleet
+from .support import RENEWED_S, SECRET, Fleet
 
 client: Any = pytest.importorskip("prometheus_client")
 
@@ -29,7 +29,7 @@ def test_the_figures_of_a_fleet(fleet: Fleet) -> None:
     before = scrape(collector)
     assert (before["gwsync_fleet_redis_up"], before["gwsync_fleet_owner"]) == (1.0, 0.0)
     assert "gwsync_fleet_lease_age_seconds" not in before
-    fleet.owner()
+    fleet.owner(lease_s=RENEWED_S)
     worker = fleet.worker()
     for _ in range(3):
         assert worker.request("health", timeout=20)["ok"] is True
@@ -46,8 +46,8 @@ def test_the_figures_of_a_fleet(fleet: Fleet) -> None:
 
     found = eventually(told, "what the owner tells of itself")
     assert found["gwsync_fleet_owner_connected"] == 1.0
-    assert found["gwsync_fleet_lease_seconds"] == 1.5
-    assert 0 <= found["gwsync_fleet_lease_age_seconds"] <= 1.5
+    assert found["gwsync_fleet_lease_seconds"] == RENEWED_S
+    assert 0 <= found["gwsync_fleet_lease_age_seconds"] <= RENEWED_S
     assert found["gwsync_fleet_workers"] == 1.0
     assert found["gwsync_fleet_calls_in_flight"] == 0.0
     assert found["gwsync_fleet_backlog_pushes"] == 0.0

@@ -13,18 +13,19 @@ import gwsync
 from conformance.tools import InThread, Log, eventually
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.look import look
-from gwsync.fleet.owner import Owner
 from gwsync.fleet.store import Store
 
-from .support import Fleet, RedisServer, free_port
+from .support import LASTING_S, RENEWED_S, WITH_US, Fleet, RedisServer, free_port
 
 KEYS = Keys("test")
 
 
 @contextlib.contextmanager
-def serving(fleet: Fleet, url: str) -> Iterator[tuple[gwsync.Connection, Log]]:
+def serving(
+    fleet: Fleet, url: str, server: RedisServer | None = None, lease_s: float = LASTING_S
+) -> Iterator[tuple[gwsync.Connection, Log]]:
     """An owner and a worker that meet at ``url``; the worker has been heard."""
-    owner = Owner(fleet.meeting(url=url), fleet.target()).start()
+    owner = fleet.owner(fleet.meeting(url=url), lease_s, server=server)
     worker, log = gwsync.Connection(fleet.meeting(url=url)), Log()
     try:
         worker.subscribe(log)
@@ -111,7 +112,7 @@ def test_a_failover_by_sentinel(tmp_path: Path) -> None:
             "sentinel failover-timeout main 5000\n"
         )
         with subprocess.Popen(
-            ["redis-sentinel", str(settings)], stdout=subprocess.DEVNULL
+            [*WITH_US, "redis-sentinel", str(settings)], stdout=subprocess.DEVNULL
         ) as sentinel:
             try:
                 goes_on(fleet, replica, f"redis+sentinel://127.0.0.1:{port}/main/0")
@@ -126,7 +127,7 @@ def goes_on(fleet: Fleet, replica: RedisServer, url: str) -> None:
         return False
 
     eventually(known, "Sentinel knows both", 60)
-    with serving(fleet, url) as (worker, log):
+    with serving(fleet, url, lease_s=RENEWED_S) as (worker, log):
         heard(fleet, log, 1)
         send = {"sessionKey": "main", "message": "delay=3000 words=1"}
         call = InThread(worker.request, "chat.send", send, timeout=90, idempotency_key="k")
@@ -169,7 +170,7 @@ def test_a_cluster_whose_other_node_has_the_keys(tmp_path: Path) -> None:
             slot = client.execute_command("CLUSTER", "KEYSLOT", KEYS.lease)
         right, wrong = (nodes[0], nodes[1]) if slot < 8192 else (nodes[1], nodes[0])
         for node in (right, wrong):
-            with serving(fleet, node.url) as (worker, log):
+            with serving(fleet, node.url, right) as (worker, log):
                 assert worker.request("health", timeout=30)["ok"] is True
                 heard(fleet, log, node.port)
                 with contextlib.closing(Store(node.url)) as store:
