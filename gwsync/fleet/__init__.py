@@ -23,7 +23,8 @@ Keys, all in one slot of a cluster (``{F}`` is the fleet's name in braces):
 **Messages** (:mod:`.messages`) are signed with HMAC-SHA256 under the fleet's secret, for
 their fleet, kind and place: who can write to Redis and has no secret is not heard. A call is
 accepted once by its id, within a minute of Redis's own clock; one that must not run twice
-names the fence of the owner it is for, so a copy of it is nothing to the next one. Payloads
+names the fence of the owner it is for, and where its id may have been forgotten it is ``maybe``.
+A worker believes in "not taken, send it anew" of the present owner only. Payloads
 are not encrypted: use ``rediss://`` and ACLs. What is over 128 KiB goes in several entries.
 
 **The lease** (:mod:`.lease`) is renewed four times in its 1.5 s. The owner believes in it for
@@ -40,7 +41,8 @@ each push is heard once.
 **What each failure does**
 
 * The owner dies or freezes: the lease ends, another owner takes over. Calls it had not been
-  given are performed then; those it had are sent again if they only read or carry an
+  given are performed then, if the next one saw it at work (else Redis may have lost what it was
+  given); those it had are sent again if they only read or carry an
   idempotency key (the same one), others end ``ConnectionLost(outcome="maybe")``. Workers
   see StateChange(waiting), StateChange(connected), Snapshot.
 * What workers asked the gateway to push (``sessions.subscribe``) is in the snapshot, and asked

@@ -196,6 +196,7 @@ class Taker:
             send_from=since,
             first=0,
             clock_ahead_s=0.0,
+            unbroken=True,  # what it takes over from says so itself
         )
         term = make(lease, grant.asked_for)
         try:

@@ -116,6 +116,7 @@ class Lease:
     send_from: float  # and from when: before, a predecessor may still send
     first: int  # the number of the next push
     clock_ahead_s: float  # Redis's clock before ours
+    unbroken: bool = False  # the former one was seen at work on this connection to Redis
     over: bool = False
 
     def holds(self, now: Callable[[], float] = sleepless) -> bool:
@@ -144,6 +145,7 @@ class Contender:
         self._clock = clock
         self._beats: bytes | None = None
         self._alive_at: float | None = None  # when somebody was last seen to have it
+        self._at_work = False  # it was seen to be renewed since Redis was last away
         self._held_s = ttl_s  # by whom has it now
 
     def acquire(self) -> Lease | None:
@@ -157,6 +159,7 @@ class Contender:
         except RedisDown:
             # When it is back it may know less than it did: it says nothing of what was before.
             self._beats = self._alive_at = None
+            self._at_work = False
             raise
         had, what, now_ms, clean, former_ms, first, beats = answer
         if not had:
@@ -165,6 +168,8 @@ class Contender:
         # That the former one has left, a Redis says that may have lost what came after that:
         # believed by who has been connected since before.
         left = bool(clean) and self._alive_at is not None
+        if self._alive_at is not None and beats != self._beats:
+            self._at_work = True
         if self._alive_at is None or beats != self._beats:
             # It was renewed since the last look, perhaps a moment ago, or Redis forgot.
             self._beats, self._alive_at = beats, self._clock()
@@ -180,6 +185,7 @@ class Contender:
             send_from=before if left else alive_at + wait_s,
             first=int(first),
             clock_ahead_s=now_ms / 1000 - before,
+            unbroken=self._at_work,
         )
 
     def _silent(self, now: float) -> bytes:

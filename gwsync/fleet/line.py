@@ -27,6 +27,7 @@ class FleetCalls(Calls):
         self.channel: Channel | None = None
         self.fence = 0  # of the owner; 0: there is none
         self.owner_up = False  # its link to the gateway is; else nothing is handed over
+        self._newest = 0  # fence, by what an owner said; Redis is looked at now and then
         self._worker = worker
         self._sent: dict[str, Call] = {}
         self._number = 0
@@ -63,14 +64,20 @@ class FleetCalls(Calls):
             keyed=call.keyed,
             left_s=None if call.deadline > now + limits.MAX_TIMEOUT_S else call.deadline - now,
             at=0.0,
-            fence=self.fence,
+            fence=max(self.fence, self._newest),
             age_s=max(now - call.first_sent_at, 0.0),
             ask=ask,
             traceparent=call.traceparent,
         )
 
+    def owned_by(self, fence: int) -> None:
+        """There is another owner, or none (0): what became of all that was sent?"""
+        if fence != self.fence:
+            self.fence, self._newest = fence, 0
+            self.ask_again()
+
     def ask_again(self) -> None:
-        """The owner is another one, or Redis was away: what became of all that was sent?"""
+        """Redis was away, or the owner is another one."""
         if self.channel is not None and self.fence:
             for call in self._sent.values():
                 repeatable = call.may_repeat(time.monotonic())
@@ -85,6 +92,9 @@ class FleetCalls(Calls):
             self.channel.outbox.call(self._message(call, ask=False))
 
     def answered(self, reply: Reply) -> None:
+        anew = reply.error is None and reply.payload is None
+        if anew and reply.fence < self.fence:
+            return  # its word, or a copy of it; the present owner was asked meanwhile
         call = self._sent.pop(reply.id, None)
         if self.channel is not None:
             self.channel.outbox.answered(reply.id)
@@ -92,10 +102,11 @@ class FleetCalls(Calls):
             return
         if reply.error is not None:
             call.settle(load_error(reply.error))
-        elif reply.payload is not None:
+        elif not anew:
             self._rtt_s = time.monotonic() - call.sent_at
-            call.settle(msgspec.Raw(reply.payload))
+            call.settle(msgspec.Raw(reply.payload or b""))
         else:  # the owner did not take it: it was for another one, or its time is not believed
+            self._newest = reply.fence
             if self.channel is not None:
                 self.channel.look_at_clock()
             self._line_up_again(call)

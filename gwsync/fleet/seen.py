@@ -1,38 +1,44 @@
-"""Which calls were accepted: each is performed once. No I/O, no clock."""
+"""Which calls were accepted in one term: each is performed once. No I/O, no clock."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from .messages import WINDOW_S
-
-KEPT_IDS = 100_000  # of accepted calls; more in a window is a flood, and the oldest go
+KEPT_IDS = 100_000  # of accepted calls; more than that, and the oldest are forgotten
+KEPT_BYTES = 16 * 1024 * 1024  # of answers; the oldest go first
 
 
 class Seen:
-    """The ids of accepted calls, with their answers while there is room for those."""
+    """Their ids, in order, and their answers while there is room for those."""
 
-    def __init__(self, kept_bytes: int = 16 * 1024 * 1024) -> None:
-        self._ids: OrderedDict[str, tuple[float, bytes | None]] = OrderedDict()
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self._ids: OrderedDict[str, float] = OrderedDict()  # and when they were accepted
+        self._answers: OrderedDict[str, bytes] = OrderedDict()
         self._room = kept_bytes
+        self._forgotten_at = float("-inf")
 
     def __contains__(self, id: str) -> bool:
         return id in self._ids
 
     def admit(self, id: str, now: float) -> None:
-        while self._ids:
-            oldest, (at, answer) = next(iter(self._ids.items()))
-            # twice the window: it may have come from its future end
-            if len(self._ids) < KEPT_IDS and now - at < 2 * WINDOW_S:
-                break
-            del self._ids[oldest]
-            self._room += len(answer or b"")
-        self._ids[id] = now, None
+        while len(self._ids) >= KEPT_IDS:
+            oldest, self._forgotten_at = self._ids.popitem(last=False)
+            self._room += len(self._answers.pop(oldest, b""))
+        self._ids[id] = now
+
+    def may_have_had(self, written_at: float) -> bool:
+        """Whether a call that is not here, and was written then, may have been forgotten."""
+        return written_at <= self._forgotten_at
 
     def answered(self, id: str, answer: bytes) -> None:
-        if id in self._ids and len(answer) <= self._room:
+        if id not in self._ids:
+            return
+        self._room += len(self._answers.pop(id, b""))
+        while self._answers and self._room < len(answer):
+            self._room += len(self._answers.popitem(last=False)[1])
+        if len(answer) <= self._room:
             self._room -= len(answer)
-            self._ids[id] = self._ids[id][0], answer
+            self._answers[id] = answer
 
     def answer(self, id: str) -> bytes | None:
-        return self._ids[id][1]
+        return self._answers.get(id)

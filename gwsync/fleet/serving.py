@@ -166,20 +166,20 @@ class Serving:
             if running[2] != ids:
                 publisher.done(ids)  # it is under way under another entry
             return
-        seen = message.id in self._seen
-        answer = self._seen.answer(message.id) if seen else None
+        answer = self._seen.answer(message.id)
         if answer is not None:
             return publisher.resend(message.worker, answer, ids)
         fleet_now = sleepless() + self._lease.clock_ahead_s
         waited_s = max(fleet_now - message.at, 0.0)
         # its caller has given up, or somebody set a clock: the caller knows
         late = message.left_s is not None and waited_s >= message.left_s
-        if message.ask and not seen and message.id in self._sent_back:
+        if message.ask and message.id in self._sent_back:
             return publisher.done(ids)  # it was told to send it anew, after it had asked
-        handed = seen or message.ask or (inherited and message.fence != fence)
-        if handed and not message.repeatable:
+        if not message.repeatable and self._may_have_run(message, waited_s, inherited):
             error = dump_error(lost(message.method, "the fleet's owner changed"))
-            publisher.reply(message.worker, Reply(message.id, fence, error=error), ids)
+            body = publisher.reply(message.worker, Reply(message.id, fence, error=error), ids)
+            self._seen.admit(message.id, time.monotonic())  # whoever asks again hears the same
+            self._seen.answered(message.id, body)
         elif (
             late
             or not is_timely(message.at, fleet_now)
@@ -196,6 +196,15 @@ class Serving:
                 publisher.reply(message.worker, Reply(message.id, fence, b"{}"), ids)
                 return self._supervisor.hub.call_soon(self._connect)
             self._perform(message, ids, waited_s)
+
+    def _may_have_run(self, message: CallMessage, waited_s: float, inherited: bool) -> bool:
+        """Whether somebody was given it before: one who asks, or answers, does not know."""
+        if message.id in self._seen or message.ask:
+            return True
+        if message.fence != self._lease.fence:
+            # Of what the former owner was given a Redis that was away may have lost the note.
+            return inherited or not self._lease.unbroken
+        return self._seen.may_have_had(time.monotonic() - waited_s)
 
     def _perform(self, message: CallMessage, ids: list[bytes], waited_s: float) -> None:
         call = Call(

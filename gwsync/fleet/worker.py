@@ -180,8 +180,7 @@ class FleetSupervisor(Supervisor):
     def _look_at_owner(self, fence: int) -> None:
         """Whether there is an owner, and whether it is the one that was heard last."""
         calls = self.fleet_calls
-        changed = fence != calls.fence
-        calls.fence = fence
+        calls.owned_by(fence)
         if not fence:
             self._down(_NO_OWNER)
         elif (
@@ -191,8 +190,6 @@ class FleetSupervisor(Supervisor):
             and self.hello
         ):
             self._up(self.hello)  # it was Redis that had been away
-        if fence and changed:
-            calls.ask_again()
 
     def redis_down(self, error: GatewayError, retry_in: float) -> None:
         """``retry_in`` below 0: it is not tried again."""

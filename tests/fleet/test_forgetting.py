@@ -13,6 +13,7 @@ import pytest
 import gwsync
 from conformance.tools import InThread, Log, eventually
 from gwsync.fleet.keys import Keys
+from gwsync.fleet.lease import Contender, Lease
 from gwsync.fleet.messages import Seal
 from gwsync.fleet.publisher import Publisher
 from gwsync.fleet.store import Store
@@ -78,16 +79,27 @@ def test_a_redis_that_only_reads_for_a_while_loses_nothing(fleet: Fleet) -> None
     heard(log, 1)
 
 
-def test_a_call_that_the_dead_owner_was_not_given_is_performed(fleet: Fleet) -> None:
+def test_a_call_that_the_dead_owner_was_not_given_is_performed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saw, acquire = [False], Contender.acquire
+
+    def noted(self: Contender) -> Lease | None:
+        lease = acquire(self)
+        saw.append(self._at_work)
+        return lease
+
+    monkeypatch.setattr(Contender, "acquire", noted)
     first = fleet.owner_process(lease_s=RENEWED_S)
     first.expect("owner")
-    fleet.owner_process(lease_s=RENEWED_S)
+    fleet.owner(lease_s=RENEWED_S)
     fleet.gateway.on_method("write", lambda params: params["n"], scope="operator.read")
     worker = fleet.worker()
     worker.hello()
+    eventually(lambda: saw[-1], "the second one sees it at work")
     first.kill()
     calls = [InThread(worker.request, "write", {"n": n}, timeout=60) for n in range(20)]
-    assert [call.result() for call in calls] == list(range(20))
+    assert [call.result(60) for call in calls] == list(range(20))
     assert len(fleet.gateway.wait_requests("write", 20)) == 20
 
 

@@ -128,6 +128,25 @@ def test_one_that_was_silent_is_waited_for_from_when_it_was_seen(server: RedisSe
     two.store.close()
 
 
+def test_what_the_former_one_was_given_is_known_to_who_saw_it_at_work(server: RedisServer) -> None:
+    one, two, three = (Side(server, name) for name in ("one", "two", "three"))
+    first = got(one.acquire())
+    assert two.acquire() is three.acquire() is None
+    assert one.contender.renew(first)
+    assert two.acquire() is None
+    with contextlib.suppress(RedisDown):
+        three.store.interrupt()
+        three.acquire()
+    with server.client() as client:
+        client.delete(KEYS.lease)
+        assert got(two.acquire()).unbroken
+        client.delete(KEYS.lease)
+        again = Side(server, "three")
+        assert not got(again.acquire()).unbroken
+    for side in (one, two, three, again):
+        side.store.close()
+
+
 def test_a_redis_whose_clock_jumped_makes_no_second_sender(server: RedisServer) -> None:
     one, two = Side(server, "one"), Side(server, "two")
     first = got(one.acquire())

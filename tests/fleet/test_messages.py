@@ -67,17 +67,24 @@ def test_what_is_signed_and_has_no_shape_is_refused() -> None:
         pushes.load_push(["of tomorrow", 1])
 
 
-def test_ids_are_kept_for_two_windows_and_answers_while_there_is_room() -> None:
+def test_ids_are_kept_and_answers_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gwsync.fleet.seen.KEPT_IDS", 2)
     seen = Seen(kept_bytes=10)
     seen.admit("one", 0.0)
     seen.answered("one", b"12345678")
+    seen.answered("one", b"12345678")
     seen.admit("two", 1.0)
     seen.answered("two", b"123")
-    assert (seen.answer("one"), seen.answer("two")) == (b"12345678", None)
-    seen.admit("three", 2 * messages.WINDOW_S)
+    assert (seen.answer("one"), seen.answer("two")) == (None, b"123")
+    seen.answered("two", b"more than ten bytes")
+    assert not seen.may_have_had(0.0)
+    seen.admit("three", 2.0)
     assert ("one" in seen, "two" in seen) == (False, True)
+    assert (seen.may_have_had(0.0), seen.may_have_had(1.0)) == (True, False)
     seen.answered("three", b"1234567890")
     assert seen.answer("three") == b"1234567890"
+    seen.answered("one", b"1")
+    assert seen.answer("one") is None
 
 
 def test_a_message_is_timely_within_a_window() -> None:

@@ -692,7 +692,7 @@ FLEETS = (
     Guard(
         "fleet: a Redis that was away says nothing of what was before",
         "fleet/lease.py",
-        "self._beats = self._alive_at = None\n            raise",
+        "self._beats = self._alive_at = None\n            self._at_work = False\n            raise",
         "raise",
         (LEASE + "::test_a_redis_that_is_as_it_was_does_not_say_that_nobody_sends",),
     ),
