@@ -27,7 +27,8 @@ SECRET = "a secret of sixteen or more"
 # what happens when it is lost.
 LASTING_S = 20.0
 RENEWED_S = 4.0  # as good, where a test waits for what comes with a renewal: a second at most
-# A test process that is killed leaves no server behind. (It ends with the thread that started it.)
+# A test process that is killed leaves no server and no program behind: they end with the thread
+# that started them.
 WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 FAST = gwsync.ReconnectPolicy(first=0.05, spread=0.02, multiplier=0.05, max=0.1)
 
@@ -193,7 +194,7 @@ class Fleet:
             "GWSYNC_FLEET_SECRET": SECRET,
             "GWSYNC_STATE_DIR": str(self._directory / "state"),
         }
-        command = [*WITH_US, sys.executable, "-m", "gwsync", "owner", "--fleet", "test"]
+        command = [sys.executable, "-m", "gwsync", "owner", "--fleet", "test"]
         command += ["--redis", self.redis.url, "--url", self.gateway.url]
         command += ["--token", self.gateway.token, "--lease", str(lease_s), *options]
         with nobody_before(self.redis):
@@ -202,7 +203,7 @@ class Fleet:
         return program
 
     def program(self, command: Sequence[str], env: dict[str, str]) -> Program:
-        return self._opened.enter_context(Program(command, env))
+        return self._opened.enter_context(Program([*WITH_US, *command], env))
 
     def worker(self, **options: Any) -> gwsync.Connection:
         worker = gwsync.Connection(self.meeting(**options))

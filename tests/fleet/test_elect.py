@@ -42,7 +42,7 @@ class Elected(Fleet):
 
     def candidate(self, source: str, before: str = "") -> Program:
         command = [sys.executable, "-u", "-W", "error", "-c", before + self.head() + source]
-        return self._opened.enter_context(Program(command, dict(os.environ)))
+        return self.program(command, dict(os.environ))
 
     def lasting(self, before: str = "") -> tuple[int, Program]:
         """One that works, until it is ended, and its process id."""
