@@ -22,7 +22,7 @@ from .keys import Keys
 from .lease import LEASE_S, POLL_S, RENEWALS, Contender, Lease, fence_of, sleepless
 from .messages import Forged, Seal
 from .notice import Notice
-from .store import RedisDown, Store, available
+from .store import Moved, RedisDown, Store, available
 from .talk import Talk
 from .term import Term
 from .threads import Flag, FleetThread
@@ -206,7 +206,8 @@ class Owner:
                 if not down:
                     log.warning("%s; waiting for it", error)
                 down = True
-                self._say("waiting")
+                if not isinstance(error, Moved):
+                    self._say("waiting")
                 self._stop.wait(_DOWN_S)
                 continue
             down = False

@@ -113,7 +113,10 @@ class Store:
         if user:
             options["username"] = user
         options["db"] = int(database or 0)
-        limits = {"socket_timeout": self._timeout, "socket_connect_timeout": self._timeout}
+        # one that is not there is not tried for seconds: the next one is asked
+        limits = {
+            name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "retry")
+        }
         # Asked anew for each connection: after a failover it is another one.
         watching = named.Sentinel(addresses, sentinel_kwargs=limits)
         try:
@@ -170,8 +173,10 @@ class Store:
         """From another thread: what blocks in it ends at once, with RedisDown; for good."""
         self._closed = True
         fd = self.fileno()
-        if fd is not None:
-            with contextlib.suppress(OSError), native_socket(fileno=os.dup(fd)) as twin:
+        if fd is None:
+            return
+        with contextlib.suppress(OSError), native_socket(fileno=os.dup(fd)) as twin:
+            if self.fileno() == fd:  # else its thread closed it meanwhile, and it is anybody's
                 twin.shutdown(socket.SHUT_RDWR)
 
     def fileno(self) -> int | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gwsync
-from conformance.tools import eventually
+from conformance.tools import elapsed_below, eventually
 from gwsync.fleet.look import look
 from gwsync.fleet.owner import Owner
 from gwsync.fleet.store import RedisDown, Store
@@ -68,6 +68,10 @@ def test_sentinel_says_where_redis_is(fleet: Fleet, tmp_path: Path) -> None:
                     return False
 
             eventually(answers, "Redis by way of Sentinel")
+            with elapsed_below(2, "five connections past a Sentinel that is not there"):
+                for _ in range(5):
+                    store.drop()
+                    assert answers()
             store.close()
             fleet.owner(fleet.meeting(url=url))
             with gwsync.Connection(fleet.meeting(url=url)) as worker:
