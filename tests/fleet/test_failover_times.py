@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.tools import _SLACK as SLACK
+from conformance.tools import generous
 from gwsync.fleet.lease import LEASE_S
 from soak.conftest import LONG
 
@@ -20,6 +20,8 @@ from .storm import Storm, senders_take_turns, spread
 from .support import Fleet
 
 TRIALS = 100 if LONG else 2  # of each kind
+# Two trials on a machine that does other things, too, tell a defect; many are held to the bar.
+TOLERANCE = 1 if LONG else 2
 CRASH_S, FREEZE_S, WAKE_S = 2.0, LEASE_S + 1.0, 1.0
 
 
@@ -42,6 +44,6 @@ def test_the_next_owner_is_there_in_time(tmp_path: Path, figures: Callable[..., 
     )
     assert late == 0
     # what is slow on a loaded machine is told above
-    assert statistics.median(killed) < CRASH_S * SLACK
-    assert statistics.median(froze) < FREEZE_S * SLACK
-    assert statistics.median(storm.wakes) < WAKE_S * SLACK
+    assert statistics.median(killed) < generous(CRASH_S * TOLERANCE)
+    assert statistics.median(froze) < generous(FREEZE_S * TOLERANCE)
+    assert statistics.median(storm.wakes) < generous(WAKE_S * TOLERANCE)
