@@ -24,7 +24,8 @@ Keys, all in one slot of a cluster (``{F}`` is the fleet's name in braces):
 their fleet, kind and place: who can write to Redis and has no secret is not heard. A call is
 accepted once by its id, within a minute of Redis's own clock; one that must not run twice
 names the fence of the owner it is for, and where its id may have been forgotten it is ``maybe``.
-A worker believes in "not taken, send it anew" of the present owner only. Payloads
+A worker believes in "not taken, send it anew" of the present owner only, and in a view of how
+things stand for a minute. Payloads
 are not encrypted: use ``rediss://`` and ACLs. What is over 128 KiB goes in several entries.
 
 **The lease** (:mod:`.lease`) is renewed four times in its 1.5 s. The owner believes in it for

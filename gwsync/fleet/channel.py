@@ -24,6 +24,7 @@ from .messages import (
     Reply,
     Seal,
     View,
+    is_timely,
     unpack,
 )
 from .outbox import Outbox
@@ -167,6 +168,7 @@ class Channel:
         """How things stand; where it goes on is known from before, if there was a before."""
         self._parts = Assembler(self._seal, self._keys.pushes)
         self._answers = Assembler(self._seal, self._place)
+        self.look_at_clock()  # it may be another Redis
         found = Found()
         store, keys = self._reading, self._keys
         with store.told():
@@ -193,10 +195,14 @@ class Channel:
 
     def _view(self, snapshot: dict[bytes, bytes]) -> View | None:
         try:
-            return verified_view(snapshot, self._keys, self._seal)
+            view = verified_view(snapshot, self._keys, self._seal)
         except Forged as error:
             log.warning("%s", error)
             return None
+        if view is not None and not is_timely(view.at, sleepless() + self.outbox.clock_ahead_s):
+            self.look_at_clock()  # ours may be wrong; else it is a copy, or nobody owns the fleet
+            return None
+        return view
 
     def _look(self) -> Found:
         store, keys = self._reading, self._keys

@@ -122,6 +122,10 @@ class Lease:
     def holds(self, now: Callable[[], float] = sleepless) -> bool:
         return not self.over and self.send_from <= now() < self.deadline
 
+    def fleet_now(self) -> float:
+        """Redis's time."""
+        return sleepless() + self.clock_ahead_s
+
     @property
     def value(self) -> str:
         return f"{self.owner}|{self.fence}"

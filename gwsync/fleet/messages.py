@@ -72,6 +72,7 @@ class View(msgspec.Struct, array_like=True):
     fence: int
     next: int
     state: str
+    at: float = 0.0  # Redis's time when it was written; an old one is not believed
     reason: str = ""
     error: dict[str, Any] | None = None
     hello: bytes | None = None

@@ -247,7 +247,10 @@ class Owner:
                     self._say("over")
                     return
                 notice.tell(store, self.name, lease, term)
-                if term is not None and self._makes_way(contender, lease, store, term):
+                if term is None:
+                    continue
+                term.keep_fresh()
+                if self._makes_way(contender, lease, store, term):
                     self._say("over")
                     return
         finally:

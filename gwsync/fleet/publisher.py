@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from _queue import Empty, SimpleQueue
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..values import Dropped, Push
 from .keys import GROUP, REPLY_TTL_S, Keys
+from .lease import Lease
 from .messages import Batch, Entry, Reply, Seal, View, pack
 from .pushes import Aside, dump_push
 from .reasons import is_passing
@@ -68,14 +69,10 @@ class Publisher:
         store: Store,
         keys: Keys,
         seal: Seal,
-        lease: str,
-        fence: int,
-        first: int,
-        holds: Callable[[], bool] = lambda: False,
+        lease: Lease,
     ) -> None:
-        self._store, self._keys, self._seal = store, keys, seal
-        self._lease, self._fence, self._holds = lease, fence, holds
-        self._next = first
+        self._store, self._keys, self._seal, self._lease = store, keys, seal, lease
+        self._next = lease.first
         self._queue: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._stop = Flag()
         self._flag = False
@@ -175,7 +172,7 @@ class Publisher:
                 if len(pipeline):
                     results = pipeline.execute(raise_on_error=False)
                     _complain(results)
-                    if work.shown and results[0] == 0 and self._holds():
+                    if work.shown and results[0] == 0 and self._lease.holds():
                         return False  # Redis forgot the lease; it is put back in a moment
         except RedisDown as error:
             if not self._flag:
@@ -192,17 +189,18 @@ class Publisher:
         entries: list[Entry] = []
         number = self._next
         for dumped in _cut(work.pushes):
-            body = pack(Batch(self._fence, number, dumped))
+            body = pack(Batch(self._lease.fence, number, dumped))
             entries += self._seal.entries(keys.pushes, body)
             number += len(dumped)
         view = sig = b""
         if work.view is not None:
-            work.view.next = number
+            work.view.next, work.view.at = number, self._lease.fleet_now()
             view = pack(work.view)
             sig = self._seal.sign(keys.snapshot, view)
         flat = [entry[name] for entry in entries for name in (b"d", b"s", b"g", b"i", b"n")]
         names = [keys.lease, keys.fence, keys.pushes, keys.snapshot]
-        pipeline.eval(_PUBLISH, 4, *names, self._lease, MAX_ENTRIES, number, view, sig, *flat)
+        lease = self._lease.value
+        pipeline.eval(_PUBLISH, 4, *names, lease, MAX_ENTRIES, number, view, sig, *flat)
 
 
 def _complain(results: Sequence[Any]) -> None:

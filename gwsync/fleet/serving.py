@@ -18,7 +18,7 @@ from ..protocol.pending import Call
 from ..session.supervisor import Supervisor
 from .failures import dump_error, lost
 from .keys import CONSUMER, GROUP, Keys
-from .lease import Lease, sleepless
+from .lease import Lease
 from .messages import CONNECT, Assembler, CallMessage, Forged, Reply, Seal, is_timely, unpack
 from .publisher import Publisher
 from .seen import KEPT_IDS, Seen
@@ -169,7 +169,7 @@ class Serving:
         answer = self._seen.answer(message.id)
         if answer is not None:
             return publisher.resend(message.worker, answer, ids)
-        fleet_now = sleepless() + self._lease.clock_ahead_s
+        fleet_now = self._lease.fleet_now()
         waited_s = max(fleet_now - message.at, 0.0)
         # its caller has given up, or somebody set a clock: the caller knows
         late = message.left_s is not None and waited_s >= message.left_s

@@ -26,6 +26,8 @@ from .store import Store
 from .upstream import Asked, Upstream
 
 VIEW_EVERY_S = 1.0  # how often presence and health make a new snapshot for those who come late
+FRESH_S = 15.0  # how old one gets; workers do not believe in those of more than a minute
+SET_S = 5.0  # a clock that jumps by more was set
 
 
 class Term(MakesWay):
@@ -45,7 +47,7 @@ class Term(MakesWay):
         prepared: bool = False,  # it only makes its link, until it takes over
     ) -> None:
         self._keys, self._seal, self._lease = keys, seal, lease
-        self._view_at = 0.0
+        self._view_at = self._ahead_s = 0.0
         self._change = StateChange("connecting")
         self._ended = False
         self._reason = ""
@@ -61,15 +63,7 @@ class Term(MakesWay):
 
     def _serve_all(self) -> None:
         lease = self._lease
-        self.publisher = Publisher(
-            self._stores(),
-            self._keys,
-            self._seal,
-            lease.value,
-            lease.fence,
-            lease.first,
-            lease.holds,
-        )
+        self.publisher = Publisher(self._stores(), self._keys, self._seal, lease)
         self.serving = Serving(
             self._stores(),
             self._keys,
@@ -101,6 +95,12 @@ class Term(MakesWay):
         self.publisher.thread.join(wait_s)
         return (self._seam.recorded or []) if self.publisher.flushed else None
 
+    def keep_fresh(self) -> None:
+        """To be called now and then: how things stand is said again before it is old."""
+        was_set = abs(self._lease.clock_ahead_s - self._ahead_s) > SET_S
+        if was_set or time.monotonic() - self._view_at >= FRESH_S:
+            self._supervisor.hub.call_soon(self._show)
+
     # -- hub thread ---------------------------------------------------------------------------
     def _pushed(self, pushes: Sequence[Push]) -> None:
         view = None
@@ -125,7 +125,6 @@ class Term(MakesWay):
             now - self._view_at >= VIEW_EVERY_S
             and any(push.name in ("presence", "health") for push in pushes)
         ):
-            self._view_at = now
             view = self._view()
         self.publisher.push(told, view)
 
@@ -134,6 +133,7 @@ class Term(MakesWay):
         self.publisher.push((), self._view())
 
     def _view(self) -> View:
+        self._view_at, self._ahead_s = time.monotonic(), self._lease.clock_ahead_s
         supervisor, change = self._supervisor, self._change
         error = supervisor.last_error if change.state != "connected" else None
         hello = self._hello() if change.state == "connected" else None

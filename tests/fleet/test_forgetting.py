@@ -57,7 +57,8 @@ def test_a_former_owner_writes_no_push(fleet: Fleet) -> None:
     seal = Seal(SECRET, "test")
     with fleet.redis.client() as client:
         client.set(KEYS.lease, "another|8")
-        former = Publisher(Store(fleet.redis.url), KEYS, seal, "former|7", 7, 0)
+        lease = Lease("former", 7, ttl_s=1, deadline=0, send_from=0, first=0, clock_ahead_s=0)
+        former = Publisher(Store(fleet.redis.url), KEYS, seal, lease)
         former.push([gwsync.Event("chat", {"n": 1}, 1)])
         former.stop()
         assert former.thread.join(30)

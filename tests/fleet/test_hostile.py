@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 import gwsync
-from conformance.tools import Log
+from conformance.tools import Log, eventually
+from gwsync.fleet import term
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.lease import Contender
 from gwsync.fleet.look import look
+from gwsync.fleet.messages import Seal, View, pack
 from gwsync.fleet.metrics import Collector
 from gwsync.fleet.store import Store
 
-from .support import Fleet
+from .support import RENEWED_S, SECRET, Fleet
 
 KEYS = Keys("test")
 HUGE = b"9" * 5000  # more digits than int() takes
@@ -86,3 +89,37 @@ def test_who_only_looks_is_not_broken_by_what_is_there(fleet: Fleet) -> None:
     store.close()
     assert {worker["name"] for worker in found["workers"]} == {"one", "two"}
     assert list(Collector(fleet.redis.url, "test").collect())
+
+
+def test_a_copy_of_how_things_stood_is_not_believed(fleet: Fleet) -> None:
+    """Else who comes now would hear old pushes for new ones."""
+    owner = fleet.owner()
+    hello = fleet.worker().hello()
+    owner.stop()
+    with fleet.redis.client() as client:
+
+        def stand(ago_s: float) -> None:
+            at = client.time()[0] - ago_s
+            view = pack(View(9, 0, "connected", at, hello=raw))
+            signature = Seal(SECRET, "test").sign(KEYS.snapshot, view)
+            client.hset(KEYS.snapshot, mapping={"d": view, "s": signature})
+
+        raw = msgspec.json.encode(hello.raw)
+        client.set(KEYS.lease, "ghost|9", px=60_000)
+        stand(3600)
+        late = fleet.worker()
+        with pytest.raises(gwsync.DialTimeout):
+            late.hello(1)
+        stand(0)
+        assert late.hello(30).conn_id == hello.conn_id
+
+
+def test_how_things_stand_is_said_again_before_it_is_old(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(term, "FRESH_S", 0.1)
+    fleet.owner(lease_s=RENEWED_S)
+    fleet.worker().hello()
+    with fleet.redis.client() as client:
+        said = client.hget(KEYS.snapshot, "d")
+        eventually(lambda: client.hget(KEYS.snapshot, "d") != said, "it is said again")
