@@ -25,6 +25,11 @@ def is_fleet(url: object) -> bool:
 
 def check_name(name: object) -> str:
     """A fleet's name: part of each of its keys."""
+    if name is None:
+        raise ConfigError(
+            "a redis:// url needs the name of its fleet",
+            hint='fleet="prod", or GWSYNC_FLEET; the same for its owner and all workers',
+        )
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(
             f"fleet must be 1 to 64 letters, digits, dots, dashes or underscores, not {name!r}",

@@ -104,11 +104,11 @@ def _message(error: lib.GatewayError) -> str:
 
 
 def _hint(error: lib.GatewayError, explicit_url: bool) -> str:
+    hint = in_shell(error.hint, explicit_url)
     if isinstance(error, lib.RequestTimeout):
         if error.outcome == "not_sent":
-            return "is the gateway up? -v shows where the time went"
+            return hint or "is the gateway up? -v shows where the time went"
         return "it may have run: look before you repeat it; --timeout waits longer"
-    hint = in_shell(error.hint, explicit_url)
     return hint or next((step for kind, step in _NEXT_STEPS if isinstance(error, kind)), "")
 
 

@@ -152,19 +152,19 @@ def fleet_status(name: str | None, redis_url: str | None, as_json: bool, watched
                 screen.draw([output.shown(text) for text in shown[: screen.height]])
             if not watched:
                 if found["owner"] is None:
-                    _no_owner(store, fleet_name)
+                    _no_owner(store, fleet_name, where)
                 return
             time.sleep(1.0)
     finally:
         store.close()
 
 
-def _no_owner(store: Store, name: str) -> NoReturn:
+def _no_owner(store: Store, name: str, where: str) -> NoReturn:
     from ..fleet.look import names
 
     known = names(store)
     if name in known:
-        hint = f"start one: gwsync owner --fleet {name} --url wss://HOST"
+        hint = f"start one: gwsync owner --fleet {name} --redis {where} --url wss://HOST"
         output.error(f"the fleet {name} has no owner: calls wait for one", hint)
     else:
         beside = f"there is {', '.join(known[:5])}" if known else "gwsync owner makes one"

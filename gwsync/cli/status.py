@@ -85,7 +85,9 @@ class Look:
         given = [name for name in CREDENTIALS if name in self.sources]
         for name in given:
             yield name.replace("_", " "), f"from {self.sources[name]}"
-        if not given:
+        if self.config.fleet is not None:
+            yield "token", "the fleet's owner has it"
+        elif not given:
             yield "token", "none found; this device's own is used if the gateway issued one"
         for name in SETTINGS:
             if name in self.sources:

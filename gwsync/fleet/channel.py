@@ -44,6 +44,7 @@ class Found:
     """One look at Redis: what there was, in order."""
 
     view: View | None = None  # if it is wanted
+    forged: bool = False  # there is one, and it is not signed with our secret
     caught_up: bool = False  # the stream had no more
     batches: list[Batch] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
@@ -181,7 +182,7 @@ class Channel:
             self._last_push = where  # the first time, or Redis forgot what there was
         if _order(answered) < _order(self._last_reply):
             self._last_reply = b"0"  # and its clock may be behind the one that numbered before
-        found.view = self._view(snapshot)
+        self._view(snapshot, found)
         found.caught_up = where == self._last_push
         return found
 
@@ -193,16 +194,16 @@ class Channel:
         newest: bytes = client.xinfo_stream(stream)["last-generated-id"]
         return newest
 
-    def _view(self, snapshot: dict[bytes, bytes]) -> View | None:
+    def _view(self, snapshot: dict[bytes, bytes], found: Found) -> None:
         try:
             view = verified_view(snapshot, self._keys, self._seal)
-        except Forged as error:
-            log.warning("%s", error)
-            return None
+        except Forged:
+            found.forged = True
+            return
         if view is not None and not is_timely(view.at, sleepless() + self.outbox.clock_ahead_s):
             self.look_at_clock()  # ours may be wrong; else it is a copy, or nobody owns the fleet
-            return None
-        return view
+            return
+        found.view = view
 
     def _look(self) -> Found:
         store, keys = self._reading, self._keys
@@ -227,7 +228,7 @@ class Channel:
                     self._last_push = entries[-1][0]
                     found.caught_up = len(entries) < ENTRIES
         if _order(_where(snapshot) or b"0-0") <= _order(self._last_push or b"0-0"):
-            found.view = self._view(snapshot)  # else the stream went on since it was read
+            self._view(snapshot, found)  # else the stream went on since it was read
         return found
 
     def _sort(self, found: Found, is_reply: bool, id: bytes, fields: dict[bytes, bytes]) -> None:

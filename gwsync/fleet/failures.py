@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from .. import errors
-from ..errors import ConnectionLost, GatewayError
+from ..errors import ConnectionLost, DialError, GatewayError
 
 _KINDS = {
     name: kind
@@ -59,6 +59,26 @@ def load_error(made: dict[str, Any]) -> GatewayError:
     if made.get("cause"):
         error.__cause__ = load_error(made["cause"])
     return error
+
+
+class Unmet(DialError):
+    """Redis is there, and no owner that this worker could ask."""
+
+    stage = "owner"
+
+
+def no_owner(fleet: str) -> Unmet:
+    return Unmet(
+        f"the fleet {fleet} has no owner",
+        hint=f"start one: gwsync owner --fleet {fleet} --redis URL --url wss://HOST",
+    )
+
+
+def another_secret(fleet: str) -> Unmet:
+    return Unmet(
+        f"what the owner of the fleet {fleet} says is not signed with the secret that we have",
+        hint="GWSYNC_FLEET_SECRET must be the same for the owner and its workers",
+    )
 
 
 def lost(method: str, why: str) -> ConnectionLost:

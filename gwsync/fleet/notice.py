@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
+from ..values import Status
 from .keys import Keys
 from .lease import Lease
 from .store import RedisDown, Store
@@ -15,8 +17,10 @@ TOLD_S, TTL_S = 1.0, 10
 class Notice:
     """Put up anew each second while it owns the fleet."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, noted: Callable[[str], None]) -> None:
         self._keys = keys
+        self._noted = noted
+        self._trouble = ""  # what was last said of the gateway's link
         self._told_at = -TOLD_S
 
     def tell(self, store: Store, name: str, lease: Lease, term: Term | None) -> None:
@@ -26,6 +30,7 @@ class Notice:
             return
         self._told_at = now
         status = term.connection.status()
+        self._note(status)
         told = {
             "name": name,
             "fence": lease.fence,
@@ -46,3 +51,13 @@ class Notice:
                 pipeline.execute()
         except RedisDown:
             pass  # told again in a moment
+
+    def _note(self, status: Status) -> None:
+        """Whoever started it sees why it serves nobody: once for each reason."""
+        if status.state == "connecting":
+            return
+        error = status.last_error if status.state != "connected" else None
+        trouble = str(error) if error is not None else ""
+        if trouble and trouble != self._trouble:
+            self._noted(f"no link to the gateway: {trouble}")
+        self._trouble = trouble

@@ -204,7 +204,7 @@ class Owner:
                 lease = contender.acquire()
             except RedisDown as error:
                 if not down:
-                    log.warning("%s; waiting for it", error)
+                    self._noted(f"waiting for Redis: {error}")
                 down = True
                 if not isinstance(error, Moved):
                     self._say("waiting")
@@ -232,7 +232,7 @@ class Owner:
                 term.take_over(published, partial(self._renewed, contender, lease))
                 log.info("owner of the fleet, which was handed over, fence %d", lease.fence)
                 self._say("owner")
-            notice = Notice(self._keys)
+            notice = Notice(self._keys, self._noted)
             while not self._stop.is_up():
                 if term is None and sleepless() >= lease.send_from:
                     log.info("owner of the fleet, fence %d", lease.fence)

@@ -27,7 +27,7 @@ from ..transport.dial import Dial
 from ..transport.link import Link
 from ..values import Dropped, Hello, Push, Snapshot, StateChange
 from .channel import Found
-from .failures import load_error
+from .failures import Unmet, another_secret, load_error, no_owner
 from .hearing import Hearing
 from .life import FleetLife
 from .line import FleetCalls
@@ -149,8 +149,22 @@ class FleetSupervisor(Supervisor):
             self._look_at_owner(found.fence)
         if found.view is not None:
             self._stand(found.view, found.caught_up)
+        self._explain(found)
         channel.wants_view = self.state != "connected"
         self.calls.pump()
+
+    def _explain(self, found: Found) -> None:
+        """Why there is nobody to ask, for callers whose time is over."""
+        if self.state not in ("connecting", "waiting") or found.fence is None:
+            return
+        if found.forged:
+            if not isinstance(self.last_error, Unmet):
+                log.warning("the fleet's snapshot is not signed with our secret")
+            self.last_error = another_secret(self.config.fleet or "")
+        elif not found.fence:
+            self.last_error = no_owner(self.config.fleet or "")
+        elif isinstance(self.last_error, Unmet):
+            self.last_error = None
 
     def _stand(self, view: View, caught_up: bool) -> None:
         """How things stand at the owner, for one who has not heard how they came to."""

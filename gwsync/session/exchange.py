@@ -140,7 +140,8 @@ def _timed_out(
     if connected:
         return RequestTimeout(message, method=call.method, outcome=outcome)
     why = _unconnected(supervisor)
-    error = RequestTimeout(f"{message}: {why.message}", method=call.method, outcome=outcome)
+    message = f"{message}: {why.message}"
+    error = RequestTimeout(message, method=call.method, outcome=outcome, hint=why.hint)
     error.__cause__ = why
     return error
 
@@ -171,6 +172,7 @@ def demand(
         f"no connection within {timeout or 0.0:g} s: {why.message}",
         stage=getattr(why, "stage", "dial"),
         trace=supervisor.trace,
+        hint=why.hint,
     ) from why
 
 

@@ -20,6 +20,7 @@ ARGUMENTS = {
     "session_board": ("--once",),
     "flask_service": ("--once",),
     "flask_relay": ("--once",),
+    "fleet_service": ("--once",),
 }
 DOCTEST = """
 import doctest, sys
