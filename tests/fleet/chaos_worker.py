@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Worker:
         self.number = number
         self.log: list[list[Any]] = []
         self.outcomes: dict[int, str] = {}
+        self.errors: list[str] = []
         self.ready = threading.Event()
         self.finished = threading.Event()
         settings: Any = {"fleet": "test", "fleet_secret": secret, "reconnect": FAST}
@@ -64,11 +66,14 @@ class Worker:
             if over.wait(every_s):
                 return
             number = self.number * NUMBERS + 5 * at  # every fourth is a chat
+            began = time.monotonic()
             try:
                 ask(self.connection, number)
                 self.outcomes[number] = "ok"
             except gwsync.GatewayError as error:
                 self.outcomes[number] = str(error.outcome)
+                took = time.monotonic() - began
+                self.errors.append(f"{number} after {took:.1f} s: {type(error).__name__}: {error}")
 
 
 def main() -> None:
@@ -89,7 +94,10 @@ def main() -> None:
         thread.join(2 * CALL_S)
     for worker in workers:
         worker.finished.wait(CALL_S)
-    told = [{"log": worker.log, "outcomes": worker.outcomes} for worker in workers]
+    told = [
+        {"log": worker.log, "outcomes": worker.outcomes, "errors": worker.errors}
+        for worker in workers
+    ]
     for worker in workers:
         worker.connection.close(timeout=1)
     Path(report).write_text(json.dumps(told), "utf-8")
