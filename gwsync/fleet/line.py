@@ -81,7 +81,7 @@ class FleetCalls(Calls):
         if self.channel is not None and self.fence:
             for call in self._sent.values():
                 repeatable = call.may_repeat(time.monotonic())
-                self.channel.outbox.call(self._message(call, ask=not repeatable))
+                self.channel.outbox.again(self._message(call, ask=not repeatable))
 
     def connect_again(self) -> None:
         """Have an owner that is parked try once more; how that ends comes with the pushes."""

@@ -59,6 +59,7 @@ class Outbox:
         self._outgoing: SimpleQueue[tuple[str, Any] | None] = SimpleQueue()
         self._under_way: set[str] = set()  # calls that were neither answered nor withdrawn
         self._entries: dict[str, list[bytes]] = {}  # theirs
+        self._doubtful: set[str] = set()  # of those that are being written: see again()
         self._stop = Flag()
 
     def start(self, stop: Callable[[], None], ended: Callable[[], None]) -> None:
@@ -68,6 +69,10 @@ class Outbox:
     def call(self, message: CallMessage) -> None:
         self._under_way.add(message.id)
         self._outgoing.put(("call", message))
+
+    def again(self, message: CallMessage) -> None:
+        """A call that was written, or may have been: whatever becomes of this, it is not unsent."""
+        self._outgoing.put(("again", message))
 
     def withdraw(self, id: str) -> None:
         """Take a call back, if the owner has not been given it."""
@@ -98,10 +103,13 @@ class Outbox:
             self._store.close()
 
     def _write_jobs(self, jobs: Sequence[tuple[str, Any]]) -> None:
-        messages = [what for kind, what in jobs if kind == "call"]
-        ids = {what for kind, what in jobs if kind == "withdraw"}
-        for message in [message for message in messages if message.id in ids]:
-            messages.remove(message)  # given up before it left
+        ids = {
+            what for kind, what in jobs if kind == "withdraw"
+        }  # given up, perhaps before it left
+        calls = [(kind, what) for kind, what in jobs if kind != "withdraw" and what.id not in ids]
+        messages = [message for _, message in calls]
+        first = {message.id for kind, message in calls if kind == "call"}
+        self._doubtful = {message.id for message in messages} - first
         try:
             if messages:
                 with self._store.told():
@@ -110,6 +118,8 @@ class Outbox:
             for message in messages:  # there was no connection: it certainly was not written
                 self._not_written(message.id, full=False)
             self._stop.wait(AGAIN_S)
+            if self._doubtful:
+                self._post(self._doubted)
             return
         try:
             self._submit(messages)
@@ -137,6 +147,9 @@ class Outbox:
                 self._written(message.id, result)
             else:
                 self._not_written(message.id, full=result == [])
+        if any(result == [] for result in results) and self._doubtful:
+            self._stop.wait(AGAIN_S)  # until there is room
+            self._post(self._doubted)
         for result in results:
             if isinstance(result, Exception):  # by this Redis; perhaps there is another by now
                 with self._store.told():
@@ -148,9 +161,9 @@ class Outbox:
             self._entries.pop(id, None)
 
     def _not_written(self, id: str, *, full: bool) -> None:
-        if id not in self._entries:  # else an earlier writing of it is under way
+        if id not in self._doubtful:  # else an earlier writing of it may be under way
             self._under_way.discard(id)
-        self._post(self._unsent, id, full)
+            self._post(self._unsent, id, full)
 
     def _withdraw(self, ids: set[str]) -> None:
         self._under_way -= ids

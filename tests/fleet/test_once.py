@@ -25,7 +25,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self.messages: list[CallMessage] = []
-        self.call = self.messages.append
+        self.call = self.again = self.messages.append
         self.outbox = self
 
     def answered(self, id: str) -> None:
