@@ -34,6 +34,7 @@ from .views import verified_view
 
 LOOK_S = 0.25  # how often it looks whether there is an owner
 BEAT_S, BEAT_TTL_S = 5.0, 15
+AWAY_S = REPLY_TTL_S - 2 * BEAT_S
 ENTRIES = 64  # read at once
 _ID = re.compile(rb"[0-9]{1,18}-[0-9]{1,18}")
 MOVED_S = 0.01  # while two nodes of a cluster send us to one another
@@ -70,6 +71,7 @@ class Channel:
         self.heard = 0  # how far: the number of the next push
         self._published = 0  # up to there, as of the last look
         self._post, self._found, self._down = post, found, down
+        self._doubted = doubted
         self.wants_view = True  # how things stand is not known
         self._keys = Keys(config.fleet or "")
         self._seal = Seal(config.fleet_secret or "", config.fleet or "")
@@ -81,7 +83,8 @@ class Channel:
         self._stop = Flag()
         self._last_push: bytes | None = None
         self._last_reply = b"0"
-        self._looked_at = self._beaten_at = 0.0
+        self._looked_at = 0.0
+        self._beaten_at = self._kept_at = -BEAT_S
         self._running = 2
         self._when_over: Callable[[], None] = lambda: None
         self.outbox = Outbox(self._writing, self._keys, self._seal, post, unsent, doubted)
@@ -268,7 +271,10 @@ class Channel:
             pipeline.expire(self._place, REPLY_TTL_S)
         lease, published, _, *rest = pipeline.execute()
         self._published = number_of(published)
+        if self._kept_at > 0 and before - self._kept_at > AWAY_S:
+            self._post(self._doubted)  # it was stopped: answers may have come and gone
         if beats:
+            self._kept_at = before
             seconds, micros = rest[0]
             self.outbox.clock_ahead_s = seconds + micros / 1e6 - before
         found.fence = fence_of(lease)

@@ -17,7 +17,8 @@ import msgspec
 from ..errors import ProtocolError
 
 PIECE_BYTES = 128 * 1024
-MAX_BYTES = 64 * 1024 * 1024  # of one message put together, and of all that are incomplete
+MAX_BYTES = 64 * 1024 * 1024  # of one payload; and, with what is around it, of all that is
+ROOM_BYTES = MAX_BYTES + PIECE_BYTES  # put together and incomplete
 WINDOW_S = 60.0  # a call that is older, or from the future, is not accepted
 CONNECT = "\0connect"  # a method that no caller can name: an owner that is parked tries again
 Entry = dict[bytes, bytes]
@@ -165,7 +166,7 @@ class Assembler:
             body = b"".join(parts)
             self._forget(group)
             return body, ids
-        while self._bytes > MAX_BYTES and self._parts:
+        while self._bytes > ROOM_BYTES and self._parts:
             self._forget(next(iter(self._parts)))
         return None
 

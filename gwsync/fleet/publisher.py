@@ -15,7 +15,7 @@ from typing import Any
 from ..values import Dropped, Push
 from .keys import GROUP, REPLY_TTL_S, Keys
 from .lease import Lease
-from .messages import Batch, Entry, Reply, Seal, View, pack
+from .messages import MAX_BYTES, Batch, Entry, Reply, Seal, View, pack
 from .pushes import Aside, dump_push
 from .reasons import is_passing
 from .store import RedisDown, Store
@@ -25,6 +25,8 @@ log = logging.getLogger("gwsync.fleet")
 MAX_ENTRIES = 4096  # of the stream of pushes; what is older is Dropped for who has not read it
 BATCH_PUSHES, BATCH_BYTES = 500, 64 * 1024  # in one entry
 BACKLOG = 100_000  # pushes that wait for Redis; more are lost, and Dropped for everybody
+BACKLOG_BYTES = 64 * 1024 * 1024
+TRIP_BYTES = 4 * 1024 * 1024  # of payloads in one round trip, or one that is larger
 _RETRY_S = 0.1
 
 _PUBLISH = """
@@ -54,6 +56,15 @@ class _Work:
     view: View | None = None
     replies: list[tuple[str, bytes]] = field(default_factory=list)
     done: list[bytes] = field(default_factory=list)  # entries of calls
+    size: int = 0  # of payloads, in bytes
+    left_out: int = 0  # pushes that were lost behind those
+
+    @property
+    def is_full(self) -> bool:
+        most = max(len(self.pushes), len(self.replies))
+        # A view is as of the pushes before it, and of none that come later.
+        ends = self.view is not None or self.left_out > 0
+        return ends or most >= BATCH_PUSHES or self.size >= TRIP_BYTES
 
     @property
     def shown(self) -> bool:
@@ -76,20 +87,28 @@ class Publisher:
         self._queue: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._stop = Flag()
         self._flag = False
-        self.waiting = 0  # pushes that were given and not taken; a guess among threads
+        self._given = self._taken = 0  # pushes, each counted by one thread only
+        self._given_bytes = self._taken_bytes = 0
         self.published = self.lost = 0
         self.flushed = False  # it has ended, and everything was written
         self.thread = FleetThread(self._run, self.stop)
+
+    @property
+    def waiting(self) -> int:
+        """Pushes that were given and not taken yet."""
+        return self._given - self._taken
 
     @property
     def next(self) -> int:
         """The number of the next push, once its thread has ended."""
         return self._next
 
-    def push(self, pushes: Sequence[Push | Aside], view: View | None = None) -> None:
-        """``view``: how things stand after them; its number is filled in."""
-        self.waiting += len(pushes)
-        self._queue.put(("push", (pushes, view)))
+    def push(self, pushes: Sequence[Push | Aside], view: View | None = None, size: int = 0) -> None:
+        """``view``: how things stand after them; its number is filled in. ``size``: of what they
+        carry, in bytes. By one thread."""
+        self._given += len(pushes)
+        self._given_bytes += size
+        self._queue.put(("push", (pushes, view, size)))
 
     def reply(self, worker: str, reply: Reply, done: Sequence[bytes] = ()) -> bytes:
         body = pack(reply)
@@ -128,7 +147,7 @@ class Publisher:
             if kind == "stop":
                 return work, True
             self._take(work, kind, what)
-            if len(work.pushes) >= BATCH_PUSHES or len(work.replies) >= BATCH_PUSHES:
+            if work.is_full:
                 return work, False
             try:
                 kind, what = self._queue.get_nowait()
@@ -137,18 +156,24 @@ class Publisher:
 
     def _take(self, work: _Work, kind: str, what: Any) -> None:
         if kind == "push":
-            pushes, view = what
-            self.waiting -= len(pushes)
-            if self.waiting > BACKLOG:  # numbered all the same: who reads sees the gap
-                self._next += len(pushes)
+            pushes, view, size = what
+            self._taken += len(pushes)
+            self._taken_bytes += size
+            behind = self._given_bytes - self._taken_bytes > BACKLOG_BYTES
+            # Numbered all the same: who reads sees the gap. What comes with a view says how
+            # things stand, and is never left out.
+            if view is None and (behind or self.waiting > BACKLOG):
+                work.left_out += len(pushes)
                 self.lost += len(pushes)
             else:
                 work.pushes += pushes
+                work.size += size
             if view is not None:
                 work.view = view
         elif kind == "reply":
             worker, body, done = what
             work.replies.append((worker, body))
+            work.size += len(body)
             work.done += done
         else:
             work.done += what
@@ -180,7 +205,7 @@ class Publisher:
             self._flag = True
             return False
         self._flag = False
-        self._next += len(work.pushes)
+        self._next += len(work.pushes) + work.left_out
         self.published += len(work.pushes)
         return True
 
@@ -219,7 +244,8 @@ def _cut(pushes: Sequence[Push | Aside]) -> list[list[Any]]:
     for push in pushes:
         try:
             dumped = dump_push(push)
-            pack(Batch(0, 0, [dumped]))
+            if len(pack(Batch(0, 0, [dumped]))) > MAX_BYTES:
+                raise ValueError("it is larger than a fleet carries")
         except Exception:  # a payload that is no JSON: whoever would look at it learns of it
             log.exception("a push of the gateway cannot be passed on")
             dumped = dump_push(Dropped(1))

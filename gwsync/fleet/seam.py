@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
-from ..session.queues import Queue
+from ..session.queues import Queue, weigh
 from ..values import Event, Hello, Push, Snapshot, StateChange
 from .pushes import dump_push
 from .serving import Serving
@@ -63,7 +63,7 @@ class Seam:
 class Tap(Queue):
     """Hands every push of the connection on, on the hub thread."""
 
-    def __init__(self, take: Callable[[Sequence[Push]], None]) -> None:
+    def __init__(self, take: Callable[[Sequence[Push], int], None]) -> None:
         super().__init__((), 1, "drop_oldest")
         self._take = take
         self._over = False
@@ -73,7 +73,7 @@ class Tap(Queue):
             self._over = any(
                 isinstance(one, StateChange) and one.state == "closed" for one in pushes
             )
-            self._take(pushes)
+            self._take(pushes, weigh(pushes) if size is None else size)
 
 
 class MakesWay(ABC):
@@ -88,7 +88,7 @@ class MakesWay(ABC):
     @abstractmethod
     def _hello(self) -> Hello | None: ...
     @abstractmethod
-    def _pushed(self, pushes: Sequence[Push]) -> None: ...
+    def _pushed(self, pushes: Sequence[Push], size: int = 0) -> None: ...
 
     def pause(self, paused: bool) -> None:
         """Take no more calls, or go on as before."""

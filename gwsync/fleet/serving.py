@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any
 
 from ..errors import ConnectionClosed, GatewayError, ProtocolError
 from ..protocol.methods import SUBSCRIPTION_METHODS
@@ -19,7 +18,17 @@ from ..session.supervisor import Supervisor
 from .failures import dump_error, lost
 from .keys import CONSUMER, GROUP, Keys
 from .lease import Lease
-from .messages import CONNECT, Assembler, CallMessage, Forged, Reply, Seal, is_timely, unpack
+from .messages import (
+    CONNECT,
+    MAX_BYTES,
+    Assembler,
+    CallMessage,
+    Forged,
+    Reply,
+    Seal,
+    is_timely,
+    unpack,
+)
 from .publisher import Publisher
 from .seen import KEPT_IDS, Seen
 from .store import RedisDown, Store
@@ -247,8 +256,10 @@ class Serving:
                 reply.error = dump_error(result)
         else:
             reply.payload = bytes(memoryview(result)) if result is not None else b""
-            if not _is_utf8(reply.payload):
-                error = ProtocolError(f"the answer to {message.method} is no UTF-8")
+            wrong = _wrong_with(reply.payload)
+            if wrong:
+                error = ProtocolError(f"the answer to {message.method} {wrong}")
+                error.outcome = "maybe"
                 reply = Reply(id, self._lease.fence, error=dump_error(error))
         if message.method in SUBSCRIPTION_METHODS and reply.error is None:
             self._supervisor.hub.call_soon(self._show)
@@ -266,9 +277,11 @@ class Serving:
                 self._publisher.done(entry[2])
 
 
-def _is_utf8(payload: Any) -> bool:
+def _wrong_with(payload: bytes) -> str | None:
+    if len(payload) > MAX_BYTES:
+        return f"is of {len(payload)} bytes, more than the {MAX_BYTES} that a fleet carries"
     try:
-        bytes(payload).decode()
+        payload.decode()
     except UnicodeDecodeError:
-        return False
-    return True
+        return "is no UTF-8"
+    return None

@@ -102,7 +102,7 @@ class Term(MakesWay):
             self._supervisor.hub.call_soon(self._show)
 
     # -- hub thread ---------------------------------------------------------------------------
-    def _pushed(self, pushes: Sequence[Push]) -> None:
+    def _pushed(self, pushes: Sequence[Push], size: int = 0) -> None:
         view = None
         if self._seam.takes(pushes):
             return
@@ -126,7 +126,7 @@ class Term(MakesWay):
             and any(push.name in ("presence", "health") for push in pushes)
         ):
             view = self._view()
-        self.publisher.push(told, view)
+        self.publisher.push(told, view, size)
 
     def _show(self) -> None:
         """For workers of a Redis that forgot; and what they asked for, for the next owner."""

@@ -10,7 +10,6 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -26,13 +25,13 @@ from ..session.waiting import Demand
 from ..transport.dial import Dial
 from ..transport.link import Link
 from ..values import Dropped, Hello, Push, Snapshot, StateChange
+from .candidate import Candidate
 from .channel import Found
 from .failures import Unmet, another_secret, load_error, no_owner
 from .hearing import Hearing
 from .life import FleetLife
 from .line import FleetCalls
-from .messages import Batch, Forged, View
-from .owner import Owner
+from .messages import MAX_BYTES, Batch, Forged, View
 from .pushes import Aside, Capable, Trouble, load_hello, load_push
 
 log = logging.getLogger("gwsync.fleet")
@@ -51,7 +50,8 @@ class FleetSupervisor(Supervisor):
         self.fleet_calls = FleetCalls(self.worker)
         self.calls = self.fleet_calls
         self._hearing = Hearing()
-        self._owner: Owner | None = None  # of this process, if it may be
+        self._candidate = Candidate()
+        self._unheard = 0  # events that came while how things stand was not known
         self._seen_link: str | None = None  # the gateway's name for the owner's link
         self._unparking: int | None = None  # the owner is asked to try; -1: is to be asked
 
@@ -73,27 +73,12 @@ class FleetSupervisor(Supervisor):
             return
         self.state = "connecting"
         self.attempts += 1
-        self._contend()
+        self._candidate.stand(self.config)
         life = FleetLife(self)
         self._life = cast(Any, life)
         self.calls.link = cast(Any, life.channel)
         self.fleet_calls.channel = life.channel
         life.greenlet.link(lambda _: self._life_ended(cast(Any, life)))
-
-    def _contend(self) -> None:
-        """From the first use on, whatever becomes of the channel: until it is closed."""
-        if self.config.owner is None or self._owner is not None:
-            return
-        gateway = replace(self.config, url=str(self.config.gateway_url), owner=None)
-        self._owner = Owner(self.config, gateway)
-        self._owner.begin()
-
-    def _resign(self) -> Owner | None:
-        """Its link is ended and its lease given back, in a moment: see ``when_over``."""
-        owner, self._owner = self._owner, None
-        if owner is not None:
-            owner.leave()
-        return owner
 
     def _stop_life(self) -> None:
         if self._life is not None:
@@ -120,7 +105,7 @@ class FleetSupervisor(Supervisor):
 
     def _close(self, when_closed: Any) -> None:
         self.fleet_calls.close()
-        owner = self._resign()
+        owner = self._candidate.resign()
         if owner is None:
             return super()._close(when_closed)
         over = partial(self.hub.call_soon, when_closed)
@@ -128,7 +113,7 @@ class FleetSupervisor(Supervisor):
 
     def moved(self) -> None:
         super().moved()
-        self._resign()
+        self._candidate.resign()
 
     def _reconfigure(self, config: Config) -> None:
         self._hearing, self.hello = Hearing(), None
@@ -180,6 +165,7 @@ class FleetSupervisor(Supervisor):
             missed = self._hearing.catch_up(view)
             if missed:
                 self.subscriptions.deliver([Dropped(missed)])
+            self._unheard = min(self._unheard, (self._hearing.next or 0) - view.next)
             self._up(load_hello(view.hello))
 
     def _unparks(self, view: View) -> bool:
@@ -222,7 +208,7 @@ class FleetSupervisor(Supervisor):
         self._down(error.message, retry_in)
 
     # -- states -----------------------------------------------------------------------------------
-    def _up(self, hello: Hello, rest: Sequence[Push] = ()) -> None:
+    def _up(self, hello: Hello) -> None:
         self.reconnects += self._been_up
         self._been_up = True
         if self._seen_link != hello.conn_id:  # the owner's: there are no others
@@ -235,9 +221,10 @@ class FleetSupervisor(Supervisor):
         self.next_attempt_at = None
         policy = hello.policy.get("maxPayload")
         if type(policy) is int:
-            self.max_payload = max(policy, limits.MIN_MAX_PAYLOAD_BYTES)
-        change = StateChange("connected", attempt=self.attempts)
-        self.subscriptions.deliver([change, Snapshot(hello), *rest])
+            self.max_payload = min(max(policy, limits.MIN_MAX_PAYLOAD_BYTES), MAX_BYTES)
+        news: list[Push] = [StateChange("connected", attempt=self.attempts), Snapshot(hello)]
+        unheard, self._unheard = self._unheard, 0
+        self.subscriptions.deliver(news + [Dropped(unheard)] * bool(unheard))
         self._demands.satisfy(hello)
         self.calls.pump()
 
@@ -303,6 +290,8 @@ class FleetSupervisor(Supervisor):
                     error = None
             elif self.state == "connected":
                 ordinary.append(push)
+            else:
+                self._unheard += 1
         if ordinary:
             self.subscriptions.deliver(ordinary)
 
@@ -317,5 +306,6 @@ class FleetSupervisor(Supervisor):
     def _snapshot(self, hello: Hello) -> None:
         if self.state == "connected":
             self._down("the gateway's link was made anew")
+        self._unheard = 0  # it is as of now
         if self.state != "closed":
             self._up(hello)
