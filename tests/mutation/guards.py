@@ -703,6 +703,41 @@ FLEETS = (
         "last = lease.fence",
         (LEASE + "::test_who_never_sent_does_not_say_that_nobody_does",),
     ),
+    Guard(
+        "fleet: a copy of a call is not performed again",
+        "fleet/serving.py",
+        "self._seen.admit(message.id, time.monotonic())\n            if message.method == CONNECT:",
+        "if message.method == CONNECT:",
+        (FLEET + "test_calls.py::test_a_copy_of_a_call_is_not_performed_again",),
+    ),
+    Guard(
+        "fleet: a copy of how things stood is not believed",
+        "fleet/channel.py",
+        "if view is not None and not is_timely(view.at, sleepless() + self.outbox.clock_ahead_s):",
+        "if False:",
+        (FLEET + "test_hostile.py::test_a_copy_of_how_things_stood_is_not_believed",),
+    ),
+    Guard(
+        "fleet: the calls that wait for an owner are bounded",
+        "fleet/outbox.py",
+        "if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return {} end",
+        "",
+        (FLEET + "test_room.py::test_no_more_calls_than_there_is_room_for",),
+    ),
+    Guard(
+        "fleet: a worker keeps no credentials of the gateway",
+        "fleet_url.py",
+        'for name in ("token", "password", "device_token", "proxy", "tls_fingerprint"):',
+        "for name in ():",
+        ("tests/unit/test_config.py::test_a_fleets_worker_keeps_no_credentials_of_the_gateway",),
+    ),
+    Guard(
+        "fleet: doctor does not call a Redis that is silent something else",
+        "doctor/redis_way.py",
+        "if answer is None:",
+        "if False:",
+        ("tests/doctor/test_fleet_redis.py::test_a_redis_that_was_stopped",),
+    ),
 )
 
 GUARDS = DIALLING + PROXYING + READING + CALLING + SPEED + LIVING + RELAYING + FLEETS

@@ -252,3 +252,18 @@ def test_the_url_is_taken_apart_once() -> None:
     assert config.endpoint is config.endpoint
     assert twin.endpoint == config.endpoint
     assert twin == config
+
+
+def test_a_fleets_worker_keeps_no_credentials_of_the_gateway() -> None:
+    config = Config(
+        url="redis://worker:of-redis@10.0.0.5/0",
+        fleet="prod",
+        fleet_secret="sixteen or more of them",
+        token="of-the-gateway",
+        password="of-the-gateway",
+        device_token="of-the-gateway",
+    )
+    assert (config.token, config.password, config.device_token) == (None, None, None)
+    assert (config.url, config.redis_password) == ("redis://worker@10.0.0.5/0", "of-redis")
+    for secret in ("of-redis", "sixteen", "of-the-gateway"):
+        assert secret not in repr(config)
