@@ -32,7 +32,7 @@ EACH = 8  # workers in a process
 CORE_US, NET_BYTES, CLIENTS = 0.7e6, 10e9 / 8 * 0.7, 10_000
 CONNECTIONS = 2  # of a worker: one reads, one writes
 POLLS = 10  # a second: how often each candidate looks at the lease
-BEGIN_COMMANDS = 7  # of a worker that comes back
+BEGIN_COMMANDS = 12  # of a worker that comes back, by INFO commandstats
 FIGURES = ("out_bytes", "in_bytes", "commands", "cpu_us", "memory")
 
 
