@@ -9,12 +9,14 @@ the holder puts back what was lost, and who came in between is unknown.)
 
 from __future__ import annotations
 
+import hmac
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from .keys import Keys
+from .messages import Seal
 from .store import RedisDown, Store
 
 LEASE_S = 1.5  # failover is this and a little more
@@ -64,19 +66,21 @@ _ACQUIRE = (
     + _NUMBER
     + """
 local held = redis.call('GET', KEYS[1])
-local fence = redis.call('HMGET', KEYS[2], 'n', 'renewals', 'released', 'ttl', 'next')
+local fence = redis.call('HMGET', KEYS[2], 'n', 'renewals', 'released', 'ttl', 'next',
+    'signature')
 local n = number(fence[1], 2^52)
 local ttl = number(fence[4], 3600000)
 local beats = fence[2] or ''
 if held and (ARGV[3] == '' or ARGV[3] ~= beats) then
-    return {0, beats, now, 0, ttl, 0, ''}
+    return {0, beats, now, 0, ttl, 0, '', '', ''}
 end
 local mine = string.format('%.0f', math.max(n + 1, now))
 redis.call('SET', KEYS[1], ARGV[1] .. '|' .. mine, 'PX', ARGV[2])
 redis.call('HSET', KEYS[2], 'n', mine, 'ttl', ARGV[2])
 beat(KEYS[2])
 local clean = (n > 0 and fence[3] == fence[1]) and 1 or 0
-return {1, mine, now, clean, ttl, number(fence[5], 2^52), beats}
+return {1, mine, now, clean, ttl, number(fence[5], 2^52), beats,
+    fence[3] or '', fence[6] or ''}
 """
 )
 # What was lost with Redis's memory is put back: until its time is over nobody else sends.
@@ -100,7 +104,7 @@ return {1, now}
 _RELEASE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[2], 'released', ARGV[2])
+redis.call('HSET', KEYS[2], 'released', ARGV[2], 'signature', ARGV[3])
 return 1
 """
 
@@ -138,11 +142,12 @@ class Contender:
         self,
         store: Store,
         keys: Keys,
+        seal: Seal,
         owner: str,
         ttl_s: float = LEASE_S,
         clock: Callable[[], float] = sleepless,
     ) -> None:
-        self._store = store
+        self._store, self._seal = store, seal
         self._keys = [keys.lease, keys.fence]
         self._owner = owner
         self._ttl_s = ttl_s
@@ -165,13 +170,13 @@ class Contender:
             self._beats = self._alive_at = None
             self._at_work = False
             raise
-        had, what, now_ms, clean, former_ms, first, beats = answer
+        had, what, now_ms, clean, former_ms, first, beats, *released = answer
         if not had:
             beats = what
             self._held_s = max(self._ttl_s, former_ms / 1000)
         # That the former one has left, a Redis says that may have lost what came after that:
         # believed by who has been connected since before.
-        left = bool(clean) and self._alive_at is not None
+        left = bool(clean) and self._alive_at is not None and self._is_signed(*released)
         if self._alive_at is not None and beats != self._beats:
             self._at_work = True
         if self._alive_at is None or beats != self._beats:
@@ -191,6 +196,13 @@ class Contender:
             clock_ahead_s=now_ms / 1000 - before,
             unbroken=self._at_work,
         )
+
+    def _signature(self, fence: bytes) -> bytes:
+        return self._seal.sign(self._keys[1], b"released", fence)
+
+    def _is_signed(self, fence: bytes, signature: bytes) -> bool:
+        """Else somebody who can write to Redis could have two send."""
+        return hmac.compare_digest(self._signature(fence), signature)
 
     def _silent(self, now: float) -> bytes:
         """The number of renewals, if there was none for longer than a lease: it is over then,
@@ -223,4 +235,5 @@ class Contender:
         last = lease.fence if now >= lease.send_from else 0
         lease.over = True
         with self._store.told():
-            self._store.script(_RELEASE)(self._keys, [lease.value, last])
+            signature = self._signature(b"%d" % last)
+            self._store.script(_RELEASE)(self._keys, [lease.value, last, signature])

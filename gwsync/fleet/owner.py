@@ -142,7 +142,7 @@ class Owner:
             store.close()
 
     def _run_once(self, store: Store) -> None:
-        contender = Contender(store, self._keys, self.name, self._lease_s)
+        contender = Contender(store, self._keys, self._seal, self.name, self._lease_s)
         taken = self._take(store)
         if taken is not None:
             return self._own(contender, taken[0], store, *taken[1:])

@@ -18,6 +18,7 @@ import redis
 import gwsync
 from conformance.tools import Program, eventually
 from gwsync.fleet.keys import Keys
+from gwsync.fleet.messages import Seal
 from gwsync.fleet.owner import Owner
 from gwsync.testing import LocalGateway
 from proxies.process import program
@@ -108,9 +109,11 @@ def nobody_before(server: RedisServer, fleet: str = "test") -> Iterator[None]:
         placed = last == released and client.set(keys.lease, "nobody|1", nx=True, px=60_000)
         yield
         if placed:
-            number = last or 1
+            number = last or b"1"
+            signature = Seal(SECRET, fleet).sign(keys.fence, b"released", number)
+            left_by = {"n": number, "released": number, "signature": signature, "ttl": 1}
             with client.pipeline() as left:
-                left.hset(keys.fence, mapping={"n": number, "released": number, "ttl": 1})
+                left.hset(keys.fence, mapping=left_by)
                 left.delete(keys.lease).execute()
 
 

@@ -50,7 +50,7 @@ def test_numbers_that_are_none_keep_nobody_from_the_lease(fleet: Fleet, value: b
     with fleet.redis.client() as client:
         client.hset(KEYS.fence, mapping=dict.fromkeys(("n", "renewals", "ttl", "next"), value))
     store = Store(fleet.redis.url)
-    one = Contender(store, KEYS, "one", 0.2)
+    one = Contender(store, KEYS, Seal(SECRET, "test"), "one", 0.2)
     first = one.acquire()
     assert first is not None
     assert one.renew(first)

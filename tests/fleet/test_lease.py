@@ -12,11 +12,13 @@ import pytest
 from conformance.tools import Threads
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.lease import CAUTIOUS, TRUSTED, Contender, Lease
+from gwsync.fleet.messages import Seal
 from gwsync.fleet.store import RedisDown, Store
 
 from .support import RedisServer
 
 KEYS = Keys("test")
+SEAL = Seal("a secret of sixteen or more", "test")
 TTL_S = 60.0  # Redis does not end it by itself; the tests say when
 
 
@@ -43,7 +45,7 @@ class Side:
     def __init__(self, server: RedisServer, name: str) -> None:
         self.clock = Clock()
         self.store = Store(server.url)
-        self.contender = Contender(self.store, KEYS, name, TTL_S, self.clock)
+        self.contender = Contender(self.store, KEYS, SEAL, name, TTL_S, self.clock)
 
     def acquire(self) -> Lease | None:
         return self.contender.acquire()
@@ -106,6 +108,21 @@ def test_one_that_is_over_is_given_back_if_redis_has_it_still(server: RedisServe
     assert two.holds(second)
     one.contender.release(first)  # of what another one has it gives nothing back
     assert two.contender.renew(second)
+    one.store.close()
+    two.store.close()
+
+
+def test_that_somebody_left_is_said_by_who_has_the_secret(server: RedisServer) -> None:
+    one, two = Side(server, "one"), Side(server, "two")
+    first = got(one.acquire())
+    first.send_from = one.clock.now
+    assert two.acquire() is None
+    with server.client() as client:
+        client.delete(KEYS.lease)
+        client.hset(KEYS.fence, mapping={"released": first.fence, "signature": b"x" * 32})
+    second = got(two.acquire())
+    assert not two.holds(second)
+    assert one.holds(first)
     one.store.close()
     two.store.close()
 

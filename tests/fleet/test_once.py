@@ -60,7 +60,7 @@ def test_a_copy_is_not_performed_when_its_id_was_forgotten(
     assert len(ran) == 1
 
 
-def test_what_a_lost_owner_may_have_been_given_is_not_performed_by_one_that_did_not_see_it(
+def test_what_nobody_saw_given_is_not_performed(
     fleet: Fleet,
 ) -> None:
     """As after a failover of Redis that lost who was given what."""

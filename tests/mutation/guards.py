@@ -738,6 +738,44 @@ FLEETS = (
         "if False:",
         ("tests/doctor/test_fleet_redis.py::test_a_redis_that_was_stopped",),
     ),
+    Guard(
+        "fleet: that somebody left is signed",
+        "fleet/lease.py",
+        "and self._is_signed(*released)",
+        "",
+        (FLEET + "test_lease.py::test_that_somebody_left_is_said_by_who_has_the_secret",),
+    ),
+    Guard(
+        "fleet: what was forgotten is not performed again",
+        "fleet/serving.py",
+        "return self._seen.may_have_had(time.monotonic() - waited_s)",
+        "return False",
+        (FLEET + "test_once.py::test_a_copy_is_not_performed_when_its_id_was_forgotten",),
+    ),
+    Guard(
+        "fleet: what a lost owner was given is known to who saw it at work",
+        "fleet/serving.py",
+        "return inherited or not self._lease.unbroken",
+        "return inherited",
+        (FLEET + "test_once.py::test_what_nobody_saw_given_is_not_performed",),
+    ),
+    Guard(
+        "fleet: a former owner's word comes too late",
+        "fleet/line.py",
+        "if anew and reply.fence < self.fence:",
+        "if False:",
+        (
+            FLEET
+            + "test_once.py::test_a_former_owners_word_that_it_did_not_take_a_call_comes_too_late",
+        ),
+    ),
+    Guard(
+        "fleet: a call is withdrawn as a whole",
+        "fleet/outbox.py",
+        "if #given > 0 then return 0 end",
+        "",
+        (FLEET + "test_outbox.py::test_a_call_in_pieces_is_withdrawn_as_a_whole_or_not_at_all",),
+    ),
 )
 
 GUARDS = DIALLING + PROXYING + READING + CALLING + SPEED + LIVING + RELAYING + FLEETS
