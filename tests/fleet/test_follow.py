@@ -20,7 +20,7 @@ def pair(fleet: Fleet) -> following.Pair:
 def test_a_follower_hears_all_of_it_when_the_owner_is_killed(fleet: Fleet) -> None:
     first = fleet.owner_process(lease_s=RENEWED_S)
     first.expect("owner")
-    fleet.owner_process()
+    fleet.owner_process(lease_s=RENEWED_S)
     words = following.sentence(200)
     run = fleet.worker().chat(f"delay=25 echo:{words}", "agent:main:killed")
     followed = fleet.worker().follow(run.run_id)
