@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -54,12 +55,13 @@ def all_workers_say(address: Address, status: int, word: str) -> None:
     told: set[int] = set()
 
     def so_many() -> bool:
-        code, body, _ = asked(address, "GET", "/healthz")
-        if code == status and word in body:
-            told.add(json.loads(body)["worker"])
+        for code, body, _ in pool.map(lambda _: asked(address, "GET", "/healthz"), range(8)):
+            if code == status and word in body:
+                told.add(json.loads(body)["worker"])
         return len(told) == WORKERS
 
-    eventually(so_many, f"each worker says {status} and {word}", 60)
+    with ThreadPoolExecutor(8) as pool:  # more than one worker takes at a time
+        eventually(so_many, f"each worker says {status} and {word}", 60)
 
 
 @unix_only

@@ -25,7 +25,7 @@ def test_no_more_calls_than_there_is_room_for(
     waiting = [InThread(worker.request, "held", {"n": n}, timeout=60) for n in range(ROOM)]
     fleet.gateway.wait_requests("held", ROOM)  # an entry stays until it was answered
     with pytest.raises(gwsync.PayloadTooLarge, match="as many as may") as refused:
-        other.request("held", {"n": ROOM}, timeout=60)
+        other.request("held", {"n": ROOM}, timeout=30)
     assert refused.value.outcome == "not_sent"
     fleet.gateway.release("held")
     assert [call.result(60) for call in waiting] == [{"n": n} for n in range(ROOM)]
