@@ -145,6 +145,7 @@ class RedisWay:
         asked: list[tuple[Any, ...]] = [
             ("GET", keys.lease),
             ("HGETALL", keys.snapshot),
+            ("HGET", keys.fence, "next"),
             ("TIME",),
             ("XREVRANGE", keys.pushes, "+", "-", "COUNT", 1),
             ("XADD", nobody, "NOMKSTREAM", "*", "d", ""),
@@ -156,8 +157,11 @@ class RedisWay:
         ]
         with self._tracer.stage("acl", "may it do what a worker does?") as note:
             with self.refusals("acl"), self.store.told():
+                client = self.store.client
+                if client.exists(keys.pushes):  # else there is nothing to say of it
+                    asked.append(("XINFO", "STREAM", keys.pushes))
                 for one in asked:
-                    self.store.client.execute_command(*one)
+                    client.execute_command(*one)
             note.detail = f"{len(asked)} commands are allowed on the fleet's keys"
 
     @contextlib.contextmanager

@@ -112,10 +112,18 @@ def test_a_password(tmp_path: Path, password: str | None, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "told"), [("-eval", "eval"), ("resetkeys ~gwsync:{other}:*", "key")]
+    ("rules", "told"),
+    [
+        ("-eval", "eval"),
+        ("-xinfo", "xinfo"),
+        ("-hget", "hget"),
+        ("-exists", "exists"),
+        ("resetkeys ~gwsync:{other}:*", "key"),
+    ],
 )
 def test_an_acl_that_lacks_something(fleet: Fleet, rules: str, told: str) -> None:
     with fleet.redis.client() as client:
+        client.xadd(KEYS.pushes, {"there": "is one"})
         client.acl_setuser("worker", enabled=True, passwords=["+a-password"], keys=["*"])
         client.execute_command("ACL", "SETUSER", "worker", "+@all", *rules.split())
     url = fleet.redis.url.replace("redis://", "redis://worker:a-password@")
