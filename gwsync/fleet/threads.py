@@ -99,9 +99,16 @@ class FleetThread:
 
 
 _running: set[FleetThread] = set()
+_exit_began: list[bool] = []
+
+
+def exits() -> bool:
+    """Whether the interpreter has begun to exit: no thread is started any more."""
+    return bool(_exit_began)
 
 
 def _exit() -> None:
+    _exit_began.append(True)  # before they end: who sees that would start others
     end = time.monotonic() + EXIT_S
     for leads in (True, False):
         threads = [thread for thread in list(_running) if thread.leads >= leads]

@@ -33,6 +33,7 @@ from .life import FleetLife
 from .line import FleetCalls
 from .messages import MAX_BYTES, Batch, Forged, View
 from .pushes import Aside, Capable, Trouble, load_hello, load_push
+from .threads import exits
 
 log = logging.getLogger("gwsync.fleet")
 _NO_OWNER = "the fleet has no owner"
@@ -70,6 +71,8 @@ class FleetSupervisor(Supervisor):
     # -- in place of a life of attempts ---------------------------------------------------
     def _ensure_living(self, *, impatient: bool = False) -> None:
         if self.state in ("parked", "closed") or not self._wanted() or self._life is not None:
+            return
+        if exits():
             return
         self.state = "connecting"
         self.attempts += 1

@@ -95,6 +95,24 @@ print("end")
     assert run(fleet, source) == "end\n"
 
 
+@pytest.mark.parametrize("before", ["", PATCH], ids=["plain", "patched"])
+def test_at_exit_nothing_is_begun_anew(fleet: Fleet, before: str) -> None:
+    """Its threads end first, and whoever sees that is not to start others."""
+    fleet.owner()
+    told = "import atexit\nlives = []\natexit.register(lambda: print(len(lives)))\n"
+    source = """
+from gwsync.fleet.worker import FleetLife
+begin = FleetLife.__init__
+def counted(self, supervisor):
+    lives.append(self)
+    begin(self, supervisor)
+FleetLife.__init__ = counted
+gwsync.subscribe(lambda push: None)
+gwsync.hello()
+"""
+    assert run(fleet, source, before + told) == "1\n"
+
+
 def test_ctrl_c_ends_the_wait_and_nothing_else(fleet: Fleet) -> None:
     fleet.owner()
     fleet.gateway.hold("health")
