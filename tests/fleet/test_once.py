@@ -71,6 +71,12 @@ def test_what_nobody_saw_given_is_not_performed(
     worker.hello()
     first.stop()
     with fleet.redis.client() as client:
+
+        def waits() -> bool:
+            return any("b" in one["flags"] and one["cmd"] == "xreadgroup"
+                       for one in client.client_list())  # fmt: skip
+
+        eventually(lambda: not waits(), "nothing is given to it while it is stopped")
         call = InThread(worker.request, "write", timeout=60)
         eventually(lambda: client.xlen(KEYS.calls), "it is written")
         first.kill()
