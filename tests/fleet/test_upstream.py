@@ -31,4 +31,4 @@ def test_every_write_looks_at_the_lease(fleet: Fleet, upstream: Upstream) -> Non
     eventually(lambda: fleet.gateway.connections_open == 0, "it hung up instead")
     assert call.running
     assert [one.method for one in fleet.gateway.ledger] == ["health"]
-    assert not upstream.is_up
+    eventually(lambda: not upstream.is_up, "it knows")
