@@ -184,10 +184,12 @@ class Serving:
         late = message.left_s is not None and waited_s >= message.left_s
         if message.ask and message.id in self._sent_back:
             return publisher.done(ids)  # it was told to send it anew, after it had asked
-        if not message.repeatable and self._may_have_run(message, waited_s, inherited):
+        if not message.repeatable and self._may_have_run(message, inherited):
             error = dump_error(lost(message.method, "the fleet's owner changed"))
             body = publisher.reply(message.worker, Reply(message.id, fence, error=error), ids)
-            self._seen.admit(message.id, time.monotonic())  # whoever asks again hears the same
+            self._seen.admit(
+                message.id, self._written_at(message)
+            )  # whoever asks again hears the same
             self._seen.answered(message.id, body)
         elif (
             late
@@ -200,20 +202,24 @@ class Serving:
             publisher.reply(message.worker, Reply(message.id, fence), ids)
         else:
             self._sent_back.pop(message.id, None)
-            self._seen.admit(message.id, time.monotonic())
+            self._seen.admit(message.id, self._written_at(message))
             if message.method == CONNECT:
                 publisher.reply(message.worker, Reply(message.id, fence, b"{}"), ids)
                 return self._supervisor.hub.call_soon(self._connect)
             self._perform(message, ids, waited_s)
 
-    def _may_have_run(self, message: CallMessage, waited_s: float, inherited: bool) -> bool:
+    def _may_have_run(self, message: CallMessage, inherited: bool) -> bool:
         """Whether somebody was given it before: one who asks, or answers, does not know."""
         if message.id in self._seen or message.ask:
             return True
         if message.fence != self._lease.fence:
             # Of what the former owner was given a Redis that was away may have lost the note.
             return inherited or not self._lease.unbroken
-        return self._seen.may_have_had(time.monotonic() - waited_s)
+        return self._seen.may_have_had(self._written_at(message))
+
+    def _written_at(self, message: CallMessage) -> float:
+        """By our own clock: Redis's may be set."""
+        return message.at - self._lease.clock_ahead_s
 
     def _perform(self, message: CallMessage, ids: list[bytes], waited_s: float) -> None:
         call = Call(

@@ -80,7 +80,7 @@ def test_ids_are_kept_and_answers_while_there_is_room(monkeypatch: pytest.Monkey
     assert not seen.may_have_had(0.0)
     seen.admit("three", 2.0)
     assert ("one" in seen, "two" in seen) == (False, True)
-    assert (seen.may_have_had(0.0), seen.may_have_had(1.0)) == (True, False)
+    assert (seen.may_have_had(0.5), seen.may_have_had(1.5)) == (True, False)
     seen.answered("three", b"1234567890")
     assert seen.answer("three") == b"1234567890"
     seen.answered("one", b"1")

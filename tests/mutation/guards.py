@@ -706,7 +706,8 @@ FLEETS = (
     Guard(
         "fleet: a copy of a call is not performed again",
         "fleet/serving.py",
-        "self._seen.admit(message.id, time.monotonic())\n            if message.method == CONNECT:",
+        "self._seen.admit(message.id, self._written_at(message))\n"
+        "            if message.method == CONNECT:",
         "if message.method == CONNECT:",
         (FLEET + "test_calls.py::test_a_copy_of_a_call_is_not_performed_again",),
     ),
@@ -748,7 +749,7 @@ FLEETS = (
     Guard(
         "fleet: what was forgotten is not performed again",
         "fleet/serving.py",
-        "return self._seen.may_have_had(time.monotonic() - waited_s)",
+        "return self._seen.may_have_had(self._written_at(message))",
         "return False",
         (FLEET + "test_once.py::test_a_copy_is_not_performed_when_its_id_was_forgotten",),
     ),
