@@ -88,14 +88,19 @@ def test_a_faulty_leg(fleet: Fleet, leg: str, fault: str) -> None:
     target = fleet.gateway.url if leg == "gateway" else f"127.0.0.1:{fleet.redis.port}"
     with FaultProxy(target) as proxy:
         one = Leg(fleet, leg, proxy)
+        dials = proxy.connections_total
+
+        def cut_again() -> bool:
+            fleet.gateway.push("chat", {"pad": "x" * 500})  # or a new link hears too little
+            return proxy.connections_total > dials + 1
+
         try:
             FAULTS[fault](proxy)
             calls = one.work()
             if fault == "throttle":
                 eventually(lambda: sum(not call.running for call in calls) > 5, "some answers")
             elif fault in ("cut", "fin"):
-                dials = proxy.connections_total
-                eventually(lambda: proxy.connections_total > dials + 1, "links that were cut", 60)
+                eventually(cut_again, "links that were cut", 60)
             proxy.heal()
             told = [outcome(call) for call in calls]
             eventually(lambda: one.worker.status().state == "connected", "the link")
