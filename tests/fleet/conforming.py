@@ -23,8 +23,7 @@ import gwsync
 from conformance.fixtures import Open
 from conformance.target import Target
 from conformance.tools import Program
-
-from .support import LASTING_S, SECRET, WITH_US, RedisServer, nobody_before
+from fleet.support import LASTING_S, SECRET, WITH_US, RedisServer, nobody_before
 
 __all__ = ["meetings", "open_to", "redis_server", "script_env", "shared_host"]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fleet.support import Fleet
 from soak.conftest import figures, pytest_terminal_summary
-
-from .support import Fleet
 
 __all__ = ["figures", "fleet", "pytest_terminal_summary"]
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import gwsync
 from conformance.tools import WAIT_S
+from fleet.support import LASTING_S
 from gwsync.fleet.owner import Owner
-
-from .support import LASTING_S
 
 
 def heard(looked: threading.Event, word: str) -> None:

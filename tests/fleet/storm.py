@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from conformance.tools import Program, eventually
+from fleet.support import SECRET, Fleet
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.lease import LEASE_S
 from gwsync.testing import LocalGateway
-
-from .support import SECRET, Fleet
 
 KEYS = Keys("test")
 LONG_WAIT_S = 60.0  # for what takes two seconds, on a machine that has other things to do

@@ -10,11 +10,10 @@ import pytest
 
 import gwsync
 from conformance.tools import elapsed_below, eventually
+from fleet.support import WITH_US, Fleet, free_port
 from gwsync.fleet.look import look
 from gwsync.fleet.owner import Owner
 from gwsync.fleet.store import RedisDown, Store
-
-from .support import WITH_US, Fleet, free_port
 
 README = Path(__file__).resolve().parents[2] / "README.rst"
 

@@ -10,6 +10,7 @@ import pytest
 
 import gwsync
 from conformance.tools import InThread, Log, eventually
+from fleet.support import RENEWED_S, SECRET, Fleet
 from gwsync.fleet import channel, publisher, serving
 from gwsync.fleet.channel import Channel
 from gwsync.fleet.keys import Keys
@@ -18,8 +19,6 @@ from gwsync.fleet.messages import Assembler, Batch, Seal, View, unpack
 from gwsync.fleet.publisher import Publisher
 from gwsync.fleet.store import Store
 from gwsync.values import Push
-
-from .support import RENEWED_S, SECRET, Fleet
 
 KEYS = Keys("test")
 SEAL = Seal(SECRET, "test")

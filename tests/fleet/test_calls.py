@@ -9,10 +9,9 @@ import pytest
 
 import gwsync
 from conformance.tools import InThread, Threads, eventually
+from fleet.support import Fleet
 from gwsync.fleet.keys import Keys
 from gwsync.testing.records import GatewayRefusal
-
-from .support import Fleet
 
 KEYS = Keys("test")
 

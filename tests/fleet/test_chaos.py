@@ -17,10 +17,7 @@ from typing import Any
 import pytest
 
 from conformance.tools import eventually
-from soak.conftest import LONG
-from soak.effects import CHAT, KEYED, READ, Effects, kind_of
-
-from .storm import (
+from fleet.storm import (
     Crowd,
     Drummer,
     Storm,
@@ -30,7 +27,9 @@ from .storm import (
     senders_take_turns,
     spread,
 )
-from .support import Fleet
+from fleet.support import Fleet
+from soak.conftest import LONG
+from soak.effects import CHAT, KEYED, READ, Effects, kind_of
 
 FAULTS = 100 if LONG else 6  # kills and freezes
 RESTARTS = 10 if LONG else 2  # of Redis

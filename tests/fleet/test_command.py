@@ -9,8 +9,7 @@ import subprocess
 import sys
 
 from conformance.tools import eventually
-
-from .support import RENEWED_S, SECRET, Fleet
+from fleet.support import RENEWED_S, SECRET, Fleet
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

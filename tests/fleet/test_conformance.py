@@ -23,9 +23,8 @@ from conformance.local import LocalTarget
 from conformance.services import *  # noqa: F403
 from conformance.sessions import *  # noqa: F403
 from conformance.tools import Counter, InThread, Log, elapsed_below
+from fleet.conforming import *  # noqa: F403
 from gwsync.testing import LocalGateway
-
-from .conforming import *  # noqa: F403
 
 Start = Callable[..., LocalTarget]
 

@@ -13,11 +13,10 @@ import pytest
 
 import gwsync
 from conformance.tools import Program, eventually
+from fleet.support import SECRET, Fleet
 from gwsync.fleet.look import look
 from gwsync.fleet.owner import Owner
 from gwsync.fleet.store import Store
-
-from .support import SECRET, Fleet
 
 PATCH = "from gevent import monkey; monkey.patch_all()\n"
 QUIET = "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n"

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from conformance.tools import Program, eventually
+from fleet.support import SECRET, Fleet
 from hosts.support import unix_only
-
-from .support import SECRET, Fleet
 
 for needed in ("flask", "gunicorn"):
     pytest.importorskip(needed)

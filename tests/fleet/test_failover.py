@@ -11,10 +11,9 @@ import pytest
 
 import gwsync
 from conformance.tools import InThread, Log, Program, eventually
+from fleet.support import RENEWED_S, Fleet
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.lease import LEASE_S
-
-from .support import RENEWED_S, Fleet
 
 KEYS = Keys("test")
 SEND = {"sessionKey": "main", "message": "delay=100 echo:hi"}

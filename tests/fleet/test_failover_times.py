@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from conformance.tools import generous
+from fleet.storm import Storm, senders_take_turns, spread
+from fleet.support import Fleet
 from gwsync.fleet.lease import LEASE_S
 from soak.conftest import LONG
-
-from .storm import Storm, senders_take_turns, spread
-from .support import Fleet
 
 TRIALS = 100 if LONG else 2  # of each kind
 # Two trials on a machine that does other things, too, tell a defect; many are held to the bar.

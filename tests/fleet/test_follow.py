@@ -7,8 +7,7 @@ import pytest
 import gwsync
 from conformance import following
 from conformance.following import *  # noqa: F403
-
-from .support import RENEWED_S, Fleet
+from fleet.support import RENEWED_S, Fleet
 
 
 @pytest.fixture

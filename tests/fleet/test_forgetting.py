@@ -12,13 +12,12 @@ import pytest
 
 import gwsync
 from conformance.tools import InThread, Log, eventually
+from fleet.support import RENEWED_S, SECRET, Fleet, Words, free_port
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.lease import Contender, Lease
 from gwsync.fleet.messages import Seal
 from gwsync.fleet.publisher import Publisher
 from gwsync.fleet.store import Store
-
-from .support import RENEWED_S, SECRET, Fleet, Words, free_port
 
 KEYS = Keys("test")
 

@@ -11,9 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from conformance.tools import eventually
+from fleet.support import SECRET, Fleet
 from hosts.support import unix_only
-
-from .support import SECRET, Fleet
 
 pytest.importorskip("gunicorn")
 from hosts.test_gunicorn import KINDS, WORKERS, serving

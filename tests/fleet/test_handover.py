@@ -12,13 +12,12 @@ import pytest
 
 import gwsync
 from conformance.tools import InThread, Log, eventually
+from fleet.support import SECRET, Fleet, Words
 from gwsync.fleet import handover
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.messages import Seal, pack
 from gwsync.fleet.owner import Owner
 from gwsync.fleet.talk import Step
-
-from .support import SECRET, Fleet, Words
 
 KEYS = Keys("test")
 LEASE_S = 5.0

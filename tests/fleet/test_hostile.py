@@ -7,6 +7,7 @@ import pytest
 
 import gwsync
 from conformance.tools import Log, eventually
+from fleet.support import RENEWED_S, SECRET, Fleet
 from gwsync.fleet import term
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.lease import Contender
@@ -14,8 +15,6 @@ from gwsync.fleet.look import look
 from gwsync.fleet.messages import Seal, View, pack
 from gwsync.fleet.metrics import Collector
 from gwsync.fleet.store import Store
-
-from .support import RENEWED_S, SECRET, Fleet
 
 KEYS = Keys("test")
 HUGE = b"9" * 5000  # more digits than int() takes

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from .support import SECRET, Fleet
+from fleet.support import SECRET, Fleet
 
 PATCH = "from gevent import monkey; monkey.patch_all()\n"
 

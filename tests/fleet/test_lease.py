@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from conformance.tools import Threads
+from fleet.support import RedisServer
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.lease import CAUTIOUS, TRUSTED, Contender, Lease
 from gwsync.fleet.messages import Seal
 from gwsync.fleet.store import RedisDown, Store
-
-from .support import RedisServer
 
 KEYS = Keys("test")
 SEAL = Seal("a secret of sixteen or more", "test")

@@ -11,11 +11,10 @@ import pytest
 
 import gwsync
 from conformance.tools import InThread, Log, eventually
+from fleet.support import Fleet
 from gwsync.fleet.lease import LEASE_S
 from gwsync.testing import FaultProxy
 from soak.conftest import LONG
-
-from .support import Fleet
 
 Fault = Callable[[FaultProxy], object]
 FAULTS: dict[str, Fault] = {

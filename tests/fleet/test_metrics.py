@@ -8,9 +8,8 @@ import pytest
 
 import gwsync
 from conformance.tools import eventually
+from fleet.support import RENEWED_S, SECRET, Fleet
 from gwsync.fleet.metrics import Collector
-
-from .support import RENEWED_S, SECRET, Fleet
 
 client: Any = pytest.importorskip("prometheus_client")
 

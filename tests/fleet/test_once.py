@@ -9,13 +9,12 @@ import pytest
 
 import gwsync
 from conformance.tools import InThread, eventually
+from fleet.support import Fleet
 from gwsync.fleet import seen
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.line import FleetCalls
 from gwsync.fleet.messages import CallMessage, Reply
 from gwsync.protocol.pending import Call
-
-from .support import Fleet
 
 KEYS = Keys("test")
 

@@ -9,14 +9,13 @@ from msgspec.structs import replace
 
 import gwsync
 from conformance.tools import InThread, Threads, eventually
+from fleet.support import SECRET, Fleet
 from gwsync.fleet import outbox
 from gwsync.fleet.channel import Channel
 from gwsync.fleet.keys import GROUP, Keys
 from gwsync.fleet.messages import PIECE_BYTES, CallMessage, Seal
 from gwsync.fleet.outbox import Outbox
 from gwsync.fleet.store import Store
-
-from .support import SECRET, Fleet
 
 KEYS = Keys("test")
 MESSAGE = CallMessage(

@@ -8,10 +8,9 @@ import pytest
 
 import gwsync
 from conformance.tools import Log, eventually
+from fleet.support import Fleet
 from gwsync.fleet import publisher
 from gwsync.fleet.keys import Keys
-
-from .support import Fleet
 
 KEYS = Keys("test")
 

@@ -6,10 +6,9 @@ import pytest
 
 import gwsync
 from conformance.tools import InThread, eventually
+from fleet.support import Fleet
 from gwsync.fleet import outbox
 from gwsync.fleet.keys import Keys
-
-from .support import Fleet
 
 ROOM = 3
 

@@ -9,10 +9,9 @@ import pytest
 import gwsync
 from conformance.tools import eventually
 from doctor.support import closed_port
+from fleet.support import SECRET, Fleet
 from gwsync.fleet.owner import Owner
 from loopback.cli_support import run
-
-from .support import SECRET, Fleet
 
 OTHER = "another secret of sixteen"
 

@@ -6,11 +6,10 @@ import msgspec
 
 import gwsync
 from conformance.tools import Log, eventually
+from fleet.support import SECRET, Fleet
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.messages import Batch, Seal, View, pack
 from gwsync.fleet.pushes import dump_push
-
-from .support import SECRET, Fleet
 
 KEYS = Keys("test")
 SEAL = Seal(SECRET, "test")

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from conformance.tools import InThread, eventually
+from fleet.support import Fleet
 from gwsync.fleet.lease import Lease, sleepless
 from gwsync.fleet.upstream import Upstream
 from gwsync.transport.dial import dial
-
-from .support import Fleet
 
 
 @pytest.fixture

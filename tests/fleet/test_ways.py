@@ -11,11 +11,10 @@ import pytest
 
 import gwsync
 from conformance.tools import InThread, Log, eventually
+from fleet.support import LASTING_S, RENEWED_S, WITH_US, Fleet, RedisServer, free_port
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.look import look
 from gwsync.fleet.store import Store
-
-from .support import LASTING_S, RENEWED_S, WITH_US, Fleet, RedisServer, free_port
 
 KEYS = Keys("test")
 
