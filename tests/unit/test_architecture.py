@@ -70,7 +70,7 @@ ONLY_IN = {
     "socks": {"transport.socks"},
     "redis": {"fleet.store"},
 }
-LAZY = {"requests", "socks", "psutil", "PIL", "redis"}  # heavy or optional: never imported with gwsync
+LAZY = {"requests", "socks", "psutil", "PIL", "redis"}  # heavy or optional: not with gwsync
 # What may be imported with a module: setup.cfg requires it. What only a type checker has is not.
 REQUIRED = {
     *("click", "cryptography", "gevent", "json5", "msgspec", "platformdirs", "tenacity"),
