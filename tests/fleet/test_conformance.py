@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,11 +18,9 @@ from conformance.fixtures import Open
 from conformance.local import LocalTarget
 from conformance.services import *  # noqa: F403
 from conformance.sessions import *  # noqa: F403
+from conformance.starting import *  # noqa: F403
 from conformance.tools import Counter, InThread, Log, elapsed_below
 from fleet.conforming import *  # noqa: F403
-from gwsync.testing import LocalGateway
-
-Start = Callable[..., LocalTarget]
 
 # Cases that cannot mean the same over a fleet, and why; what they would mean is below.
 OTHERWISE = {
@@ -55,36 +49,6 @@ OTHERWISE = {
 }
 for _name in OTHERWISE:
     del globals()[_name]  # a KeyError here: there is no such case any more
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts gateways, a fresh one for each test."""
-    with contextlib.ExitStack() as started:
-
-        def one(auth: str = "token") -> LocalTarget:
-            local: AbstractContextManager[LocalGateway] = LocalGateway(auth=auth)
-            return LocalTarget(started.enter_context(local), tmp_path, auth=auth)
-
-        yield one
-
-
-@pytest.fixture
-def gateway(start: Start) -> LocalTarget:
-    """One that wants a token."""
-    return start()
-
-
-@pytest.fixture
-def password_gateway(start: Start) -> LocalTarget:
-    """One that wants a password."""
-    return start("password")
-
-
-@pytest.fixture
-def open_gateway(start: Start) -> LocalTarget:
-    """One that wants nothing."""
-    return start("none")
 
 
 def test_an_edited_token_parks_the_whole_fleet(gateway: LocalTarget, open_to: Open) -> None:

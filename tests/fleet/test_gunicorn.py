@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from conformance.tools import eventually
 from fleet.support import SECRET, Fleet
 from hosts.support import unix_only
 
 pytest.importorskip("gunicorn")
-from hosts.test_gunicorn import KINDS, WORKERS, serving
+from hosts.test_gunicorn import KINDS, WORKERS, serving, work_and_end
 
 
 @unix_only
@@ -34,20 +31,7 @@ def test_gunicorn(fleet: Fleet, tmp_path: Path, kind: str, preload: list[str]) -
     kept = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     bench = SimpleNamespace(environment=lambda: {**kept, **env})
     with serving(bench, tmp_path, options + preload) as (program, ask):  # type: ignore[arg-type]
-        with ThreadPoolExecutor(at_once) as pool:
-            held = [pool.submit(ask, f"/held?{n}") for n in range(at_once)]
-            eventually(lambda: gateway.held("held") == at_once, f"{at_once} requests at once")
-            gateway.push("demo", 1)
-            gateway.release("held")
-            told = [one.result() for one in held]
-            answers = list(pool.map(ask, [f"/echo?{n}" for n in range(20)]))
-        program.send(signal.SIGTERM)
-        code, said = program.end()
-    assert [one["answer"] for one in answers] == [{"n": str(n)} for n in range(20)]
-    assert code == 0, said
-    for word in ("Traceback", "Exception", "gwsync", "[ERROR]"):
-        assert word not in said
+        told, answers = work_and_end(gateway, program, ask, at_once)
     assert len({one["pid"] for one in told}) == WORKERS
-    assert {one["pushes"] for one in told} == {1}
     assert len({one["conn"] for one in told + answers}) == 1  # the owner's
     assert gateway.connections_total == 1

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from conformance.tools import Program, eventually
+from gwsync.testing import LocalGateway
 from hosts.support import unix_only
 from loopback.support import Bench
 
@@ -75,6 +76,28 @@ def get(address: tuple[str, int], path: str) -> Answer:
     return dict(json.loads(body))
 
 
+def work_and_end(
+    gateway: LocalGateway, program: Program, ask: Callable[[str], Answer], at_once: int
+) -> tuple[list[Answer], list[Answer]]:
+    """What ``at_once`` requests are told that can only end together, so that all workers are at
+    it with all they can do; and 20 more."""
+    with ThreadPoolExecutor(at_once) as pool:
+        held = [pool.submit(ask, f"/held?{n}") for n in range(at_once)]
+        eventually(lambda: gateway.held("held") == at_once, f"{at_once} requests at once")
+        gateway.push("demo", 1)
+        gateway.release("held")
+        told = [one.result() for one in held]
+        answers = list(pool.map(ask, [f"/echo?{n}" for n in range(20)]))
+    program.send(signal.SIGTERM)
+    code, said = program.end()
+    assert [one["answer"] for one in answers] == [{"n": str(n)} for n in range(20)]
+    assert code == 0, said
+    for word in ("Traceback", "Exception", "gwsync", "[ERROR]"):
+        assert word not in said
+    assert {one["pushes"] for one in told} == {1}
+    return told, answers
+
+
 @unix_only
 @pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["each-loads", "preload"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,23 +109,9 @@ def test_gunicorn(bench: Bench, tmp_path: Path, kind: str, preload: list[str]) -
     options = ["--worker-class", kind, "--threads", str(KINDS[kind])]
     options += ["--worker-connections", "4", "--no-control-socket"]  # that would be in $HOME
     with serving(bench, tmp_path, options + preload) as (program, ask):
-        with ThreadPoolExecutor(at_once) as pool:
-            # They can only end together: both workers are at it, each with all it can do.
-            held = [pool.submit(ask, f"/held?{n}") for n in range(at_once)]
-            eventually(lambda: gateway.held("held") == at_once, f"{at_once} requests at once")
-            gateway.push("demo", 1)
-            gateway.release("held")
-            told = [one.result() for one in held]
-            answers = list(pool.map(ask, [f"/echo?{n}" for n in range(20)]))
-        program.send(signal.SIGTERM)
-        code, said = program.end()
-    assert [one["answer"] for one in answers] == [{"n": str(n)} for n in range(20)]
-    assert code == 0, said
-    for word in ("Traceback", "Exception", "gwsync", "[ERROR]"):
-        assert word not in said
+        told, answers = work_and_end(gateway, program, ask, at_once)
     gateway.wait_connections(open=0)
     check_connections(told + answers, preload=bool(preload))
-    assert {one["pushes"] for one in told} == {1}
 
 
 def check_connections(told: list[Answer], *, preload: bool) -> None:

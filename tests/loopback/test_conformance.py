@@ -2,50 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
-
-import pytest
-
 from conformance.approvals import *  # noqa: F403
 from conformance.cases import *  # noqa: F403
 from conformance.credentials import *  # noqa: F403
 from conformance.fixtures import *  # noqa: F403
-from conformance.local import LocalTarget
 from conformance.services import *  # noqa: F403
 from conformance.sessions import *  # noqa: F403
-from gwsync.testing import LocalGateway
-
-Start = Callable[..., LocalTarget]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts gateways, a fresh one for each test."""
-    with contextlib.ExitStack() as started:
-
-        def one(auth: str = "token") -> LocalTarget:
-            local: AbstractContextManager[LocalGateway] = LocalGateway(auth=auth)
-            return LocalTarget(started.enter_context(local), tmp_path, auth=auth)
-
-        yield one
-
-
-@pytest.fixture
-def gateway(start: Start) -> LocalTarget:
-    """One that wants a token."""
-    return start()
-
-
-@pytest.fixture
-def password_gateway(start: Start) -> LocalTarget:
-    """One that wants a password."""
-    return start("password")
-
-
-@pytest.fixture
-def open_gateway(start: Start) -> LocalTarget:
-    """One that wants nothing."""
-    return start("none")
+from conformance.starting import *  # noqa: F403
