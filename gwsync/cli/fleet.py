@@ -37,6 +37,7 @@ def fleet_options(command: Command) -> Command:
 
 
 def _meeting(name: str | None, redis_url: str | None) -> tuple[str, str]:
+    redis_url = redis_url or os.environ.get("GWSYNC_URL")  # where its workers meet
     if not redis_url or not is_fleet(redis_url):
         raise ConfigError(
             "a fleet needs its Redis", hint="give --redis redis://HOST:6379/0, or set GWSYNC_REDIS"

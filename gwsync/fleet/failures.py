@@ -55,6 +55,10 @@ def load_error(made: dict[str, Any]) -> GatewayError:
         attributes.setdefault("trace", None)
     if issubclass(kind, errors.ProxyError):
         attributes.update(sent=b"", received=b"")
+    if kind is errors.MissingScope and isinstance(attributes.get("hint"), str):
+        attributes["hint"] = attributes["hint"].replace(
+            "ask for it:", "have the fleet's owner ask for it:"
+        )
     error.__dict__.update(attributes)
     if made.get("cause"):
         error.__cause__ = load_error(made["cause"])

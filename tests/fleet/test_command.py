@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+import gwsync
 from conformance.tools import eventually
 from fleet.support import RENEWED_S, SECRET, Fleet
 
@@ -61,6 +64,19 @@ def test_a_fleet_needs_its_options() -> None:
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert "->" in done.stderr
+
+
+def test_its_redis_is_where_its_workers_meet(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GWSYNC_URL", fleet.redis.url)
+    assert "gwsync owner makes one" in run("fleet", "status", "--fleet", "test").stderr
+    monkeypatch.setenv("GWSYNC_URL", "ws://127.0.0.1:1")
+    assert "a fleet needs its Redis" in run("fleet", "status", "--fleet", "test").stderr
+
+
+def test_a_scope_is_asked_for_by_the_owner(fleet: Fleet) -> None:
+    fleet.owner()
+    with pytest.raises(gwsync.MissingScope, match="have the fleet's owner ask for it: scopes="):
+        fleet.worker().request("nobody.knows", timeout=30)
 
 
 def test_no_redis_is_no_connection() -> None:
