@@ -128,4 +128,5 @@ def assert_only_what_may_end_otherwise(
     told: dict[str, dict[str, int]], errors: list[list[str]]
 ) -> None:
     for kind in (READ, KEYED, CHAT):
-        assert set(told.get(kind, ())) <= {"ok", "rejected"}, (told, errors)
+        why = [one for each in errors for one in each if kind_of(int(one.split()[0])) == kind]
+        assert set(told.get(kind, ())) <= {"ok", "rejected"}, "\n".join(why)
