@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from heapq import heappop, heappush
 
-from ..errors import ConnectionClosed, GatewayError, ProtocolError
+from ..errors import ConnectionClosed, GatewayError, ProtocolError, RequestError
 from ..protocol.methods import SUBSCRIPTION_METHODS
 from ..protocol.pending import Call
 from ..session.supervisor import Supervisor
@@ -250,13 +250,12 @@ class Serving:
         reply = Reply(id, self._lease.fence)
         if isinstance(result, GatewayError):
             holds = self._lease.holds()
-            ends = self._stop.is_up() or not holds
-            if ends and message.repeatable and result.outcome != "rejected":
+            # what the gateway said stands; else nobody has answered, perhaps because we end
+            ends = (self._stop.is_up() or not holds) and not isinstance(result, RequestError)
+            did_not_run = result.outcome in ("not_sent", "rejected")  # or: it was busy before
+            if ends and (message.repeatable or (did_not_run and not holds)):
                 return  # its turn comes with the next owner: the entry stays
-            if ends and result.outcome == "not_sent":
-                if not holds:
-                    return  # the next owner has it already
-            else:
+            if not (ends and did_not_run):
                 if isinstance(result, ConnectionClosed):  # that was ours; the caller's is open
                     result = lost(message.method, "the fleet's owner changed")
                 reply.error = dump_error(result)

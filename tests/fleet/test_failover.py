@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from conformance.tools import InThread, Log, Program, eventually
 from fleet.support import RENEWED_S, Fleet
 from gwsync.fleet.keys import Keys
 from gwsync.fleet.lease import LEASE_S
+from gwsync.testing import GatewayRefusal
 
 KEYS = Keys("test")
 SEND = {"sessionKey": "main", "message": "delay=100 echo:hi"}
@@ -152,6 +154,32 @@ def test_redis_that_restarts_and_forgets(fleet: Fleet) -> None:
     fleet.gateway.push("chat", {"n": 1})
     log.wait(lambda one: one.payload.get("n") == 1, "an event", after=at)
     eventually(lambda: fleet.gateway.connections_open == 1, "one socket")
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "write"])
+def test_a_call_that_a_busy_gateway_refused_is_the_next_owners(fleet: Fleet, reads: bool) -> None:
+    """It has not run, and waits to be asked again, when its owner leaves."""
+    method = "status" if reads else "write"
+    asked: list[Any] = []
+
+    def busy_at_first(params: Any) -> int:
+        asked.append(params)
+        if len(asked) == 1:
+            raise GatewayRefusal("UNAVAILABLE", "busy", retryable=True, retry_after_ms=50_000)
+        return 7
+
+    fleet.gateway.on_method(method, busy_at_first, scope="operator.read")
+    first = fleet.owner(lease_s=RENEWED_S)
+    worker = fleet.worker()
+    worker.hello()
+    call = InThread(worker.request, method, timeout=60)
+    assert first.term is not None
+    calls = first.term.upstream.supervisor.calls
+    eventually(lambda: calls._refused, "it waits for its second time")
+    fleet.owner(lease_s=RENEWED_S)
+    first.stop()
+    assert call.result() == 7
+    assert len(asked) == 2
 
 
 def test_redis_that_restarts_and_remembers(tmp_path: Path) -> None:
