@@ -28,7 +28,12 @@ def fleet_options(command: Command) -> Command:
     """Where the fleet meets, for each of its commands."""
     for option in (
         click.option(
-            "--redis", "redis_url", envvar="GWSYNC_REDIS", metavar="URL", help="Its Redis."
+            "--redis",
+            "redis_url",
+            envvar="GWSYNC_REDIS",
+            metavar="URL",
+            help="Its Redis; other users of this machine may see a password in it "
+            "(GWSYNC_REDIS_PASSWORD is not seen).",
         ),
         click.option("--fleet", "name", envvar="GWSYNC_FLEET", metavar="NAME", help="Its name."),
     ):
