@@ -74,7 +74,7 @@ class Why:
             limit = Deadline(self._budget.probe)
             try:
                 addresses = resolve(endpoint, self._hub, limit, quiet, "ipv6")
-                tcp.connect(addresses, limit, quiet).close()
+                tcp.connect(addresses, limit, quiet)[0].close()
             except DialError as error:
                 note.detail = f"no: {error.message}"
                 known = error.stage == "tcp"
@@ -133,7 +133,7 @@ class Why:
                 ca_file=config.ca_file,
             ).connect()
         addresses = resolve(config.endpoint, self._hub, limit, quiet, config.address_family)
-        return tcp.connect(addresses, limit, quiet, limit_s=limit.remaining())
+        return tcp.connect(addresses, limit, quiet, limit_s=limit.remaining())[0]
 
     # -- nothing came at all -------------------------------------------------------------------
     def _tunnel(self, found: Conclusion, error: GatewayError, answer: Answer | None) -> Conclusion:

@@ -126,9 +126,10 @@ class GreenletWaiter:
         hub = self._hub
         watcher = hub.loop.async_()
         current = gevent.getcurrent()
-        watcher.start(current.switch)
-        timer = gevent.Timeout.start_new(timeout) if timeout is not None else None
+        timer = None
         try:
+            watcher.start(self._woken, current)
+            timer = gevent.Timeout.start_new(timeout) if timeout is not None else None
             self._watcher = watcher
             with _ctrl_c(hub, current):
                 while not self._done:
@@ -142,6 +143,12 @@ class GreenletWaiter:
                 timer.close()
             watcher.stop()
             watcher.close()
+
+    def _woken(self, parked: Any) -> None:
+        """On the hub. A Ctrl-C may come between the loop's decision to call this and the call:
+        then its caller is gone by now, and whatever waits in its greenlet is not ours to end."""
+        if self._watcher is not None:
+            parked.switch()
 
 
 @contextlib.contextmanager

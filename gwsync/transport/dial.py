@@ -86,7 +86,7 @@ def _directly(config: Config, hub: HubThread, deadline: Deadline, tracer: Tracer
         family,
         prefer_ipv6=paths is not None and paths.recall() == "ipv6",
     )
-    sock = tcp.connect(
+    sock, _ = tcp.connect(
         addresses,
         deadline,
         tracer,

@@ -106,7 +106,7 @@ class Way:
             self._fail("PROXY_NAME_UNKNOWN", message, error.hint, error)
         failures: dict[Address, OSError] = {}
         try:
-            sock = tcp.connect(
+            sock, address = tcp.connect(
                 addresses,
                 self._deadline,
                 self._tracer,
@@ -118,8 +118,7 @@ class Way:
             self._tried = _told(failures) or tuple(map(tcp.shown, addresses))
             finding, hint = _unreached(failures)
             self._fail(finding, f"the proxy {proxy.address}: {error.message}", hint, error)
-        peer = sock.getpeername()
-        self._tried = (*_told(failures), f"{tcp.shown((peer[0], peer[1]))} connected")
+        self._tried = (*_told(failures), f"{tcp.shown(address)} connected")
         return sock
 
     # -- the dialogue ---------------------------------------------------------------------

@@ -29,8 +29,10 @@ def connect(
     race: bool = False,
     limit_s: float = limits.TCP_TIMEOUT_S,
     failures: dict[Address, OSError] | None = None,
-) -> Any:
-    """A gevent socket to an address that accepts, with TCP_NODELAY set.
+) -> tuple[Any, Address]:
+    """A gevent socket with TCP_NODELAY set, and the address that accepted.
+
+    The socket may not know it any more: it can be reset by now.
 
     Each address has ``limit_s`` seconds at most. In turn, each has a share of what is
     left, so that one that swallows packets leaves time for the next. ``failures`` is
@@ -44,7 +46,7 @@ def connect(
         told = [f"{shown(at)} {reason(error)}" for at, error in failures.items()]
         if sock is not None:
             note.detail = "; ".join([*told, f"connected to {shown(address)}"])
-            return sock
+            return sock, address
         message = f"no TCP connection: {'; '.join(told) or 'timed out'}"
         timeouts = [error for error in failures.values() if isinstance(error, TimeoutError)]
         if deadline.passed and len(timeouts) == len(failures):

@@ -77,7 +77,7 @@ print("come back", flush=True)
 while gwsync.status().state != "connected":
     try:
         gwsync.connect(timeout=1)  # tries at once; or 503 as long as the gateway says goodbye
-    except (gwsync.TcpError, gwsync.DialTimeout):
+    except gwsync.DialError:  # however far it came
         sleep(0.02)
 """,
         until="gwsync.status().state == 'waiting'",
@@ -180,6 +180,38 @@ def test_ctrl_c_reaches_the_caller_and_the_connection_goes_on(
     assert took[-1] < generous(1), took
     if what in ONE_SOCKET:
         assert left == "0 1"
+
+
+@unix_only
+def test_ctrl_c_as_a_greenlet_is_woken_leaves_nothing_behind() -> None:
+    """The hub then sees the signal after it took the wake-up, and before it calls what that is
+    for; it goes on from there when its caller waits for something else."""
+    source = """
+import gevent, os, signal
+from gevent.monkey import get_original
+from gwsync.runtime.waiters import make_waiter
+sleep, start = get_original("time", "sleep"), get_original("_thread", "start_new_thread")
+hub = gevent.get_hub()
+def wake(waiter):
+    while waiter._watcher is None:
+        sleep(0.001)
+    sleep(0.001)
+    waiter.notify()
+    os.kill(os.getpid(), signal.SIGINT)
+for _ in range(30):
+    waiter = make_waiter()
+    try:
+        start(wake, (waiter,))
+        waiter.wait()
+        while True:  # it was woken before
+            sleep(0.001)
+    except KeyboardInterrupt:
+        gevent.sleep(0.001)
+print("nothing", flush=True)
+"""
+    with Script(source, {}) as script:
+        script.expect("nothing")
+        assert script.end() == (0, "")
 
 
 @unix_only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import pickle
 import socket
@@ -21,7 +22,7 @@ import pytest
 import gwsync
 from conformance.tools import elapsed_below, generous
 from gwsync.runtime.hub import get_hub_thread
-from gwsync.transport import trace
+from gwsync.transport import tcp, trace
 from loopback.support import SLOW, WAIT_S, Bench, error_of, reset, until_closed
 from loopback.support_proxy import CANARY, Proxy, exactly, says, then_closes
 from loopback.support_tls import Authority, Terminator
@@ -330,6 +331,26 @@ def test_an_answer_and_its_finding(bench: Bench, case: str) -> None:
             error.received,
             finding,
         )
+
+
+def test_a_proxy_that_resets_before_anything_is_said(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket that was reset knows its peer no longer."""
+    connect = tcp.connect
+
+    def connects_and_is_reset(*args: Any, **options: Any) -> Any:
+        sock, address = connect(*args, **options)
+        with gevent.Timeout(WAIT_S), contextlib.suppress(OSError):
+            while sock.getpeername():
+                gevent.sleep(0.001)
+        return sock, address
+
+    monkeypatch.setattr(tcp, "connect", connects_and_is_reset)
+    server = bench.server(reset)
+    error = fails(bench, f"socks5h://127.0.0.1:{server.port}")
+    assert (type(error), error.finding) == (gwsync.ProxyError, "PROXY_CLOSES_AT_ONCE")
+    assert error.addresses_tried == (f"127.0.0.1:{server.port} connected",)
 
 
 LASTING = ("PROXY_UNKNOWN_REPLY", "PROXY_NO_CONNECT_COMMAND", "PROXY_ATYP_UNSUPPORTED")

@@ -314,6 +314,13 @@ LIVING = (
         (HOSTS + "test_exit.py::test_the_hub_stands_still_before_the_interpreter_goes",),
     ),
     Guard(
+        "a wake-up whose caller has gone wakes nobody else",
+        "runtime/waiters.py",
+        "        if self._watcher is not None:\n            parked.switch()",
+        "        parked.switch()",
+        (HOSTS + "test_ctrl_c.py::test_ctrl_c_as_a_greenlet_is_woken_leaves_nothing_behind",),
+    ),
+    Guard(
         "a forked child lets go of what it inherited",
         "runtime/hub.py",
         "os.register_at_fork(after_in_child=_forked)",
