@@ -268,6 +268,7 @@ def test_cancel_ends_the_subscription_with_the_loss_announced(
     subscription = connection.subscribe(gate, "demo", max_queue=10, on_full="cancel")
     stream = connection.pushes("demo", max_queue=10, on_full="cancel", replay=False)
     assert gate.entered.wait(5)
+    connection.request("health")  # by now both are subscribed
     bench.gateway.push_many("demo", range(30))
     connection.request("health")
     assert subscription.cancelled
