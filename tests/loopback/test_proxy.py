@@ -337,17 +337,22 @@ def test_a_proxy_that_resets_before_anything_is_said(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A socket that was reset knows its peer no longer."""
-    connect = tcp.connect
+    connect, connected = tcp.connect, threading.Event()
+
+    def resets_then(sock: socket.socket) -> None:
+        assert connected.wait(WAIT_S)
+        reset(sock)
 
     def connects_and_is_reset(*args: Any, **options: Any) -> Any:
         sock, address = connect(*args, **options)
+        connected.set()
         with gevent.Timeout(WAIT_S), contextlib.suppress(OSError):
             while sock.getpeername():
                 gevent.sleep(0.001)
         return sock, address
 
     monkeypatch.setattr(tcp, "connect", connects_and_is_reset)
-    server = bench.server(reset)
+    server = bench.server(resets_then)
     error = fails(bench, f"socks5h://127.0.0.1:{server.port}")
     assert (type(error), error.finding) == (gwsync.ProxyError, "PROXY_CLOSES_AT_ONCE")
     assert error.addresses_tried == (f"127.0.0.1:{server.port} connected",)
