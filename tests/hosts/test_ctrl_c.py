@@ -191,11 +191,10 @@ import gevent, os, signal
 from gevent.monkey import get_original
 from gwsync.runtime.waiters import make_waiter
 sleep, start = get_original("time", "sleep"), get_original("_thread", "start_new_thread")
-hub = gevent.get_hub()
+hub, main = gevent.get_hub(), gevent.getcurrent()
 def wake(waiter):
-    while waiter._watcher is None:
+    while waiter._watcher is None or main.gr_frame is None:  # until it is parked
         sleep(0.001)
-    sleep(0.001)
     waiter.notify()
     os.kill(os.getpid(), signal.SIGINT)
 for _ in range(30):
