@@ -72,6 +72,9 @@ class Event(
     tag="event",
     rename={"name": "event", "_payload": "payload", "state_version": "stateVersion"},
     eq=False,
+    # Thousands may wait in a queue. That makes the collector run, for objects that are in no
+    # cycle unless somebody puts an event into its own payload.
+    gc=False,
 ):
     """One event of the gateway (schema ``EventFrame``).
 

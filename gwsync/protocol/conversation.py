@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from .. import limits, switches
@@ -19,12 +20,10 @@ from ..decoding import decode_parts
 from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError, ProtocolMismatch
 from ..values import Event
 from .frames import (
-    REFUSED,
     Response,
     Unknown,
     decode,
     decode_large,
-    decode_whole,
     encode_request,
     is_accepted,
     until_binary,
@@ -32,6 +31,7 @@ from .frames import (
 from .handshake import Handshake
 from .liveness import Liveness, Verdict
 from .methods import SUBSCRIPTION_METHODS, takes_traceparent
+from .ordinary import ordinary_taker
 from .pending import Call, Pending
 from .refusals import handshake_error, is_busy, request_error, seconds
 from .sequence import Order, Sequence
@@ -39,7 +39,6 @@ from .snapshot import PARTS, SnapshotKeeper
 from .step import Step
 
 IGNORED = ("late", "unknown", "invalid", "bad_seq", "repeated", "unreadable")  # values.Status
-_NOTED = frozenset({"connect.challenge", "shutdown", *PARTS})  # events that mean something here
 _MAX_EARLY_EVENTS = 100  # events that overtake hello-ok are held, not lost
 
 
@@ -67,6 +66,8 @@ class Conversation:
         self.state = State.CHALLENGE
         self.restart_expected_s: float | None = None
         self.counters = dict.fromkeys(IGNORED, 0)
+        # Events hold it, and are not seen by the garbage collector: it must not lead to them.
+        self._count_unreadable = partial(_count_unreadable, self.counters)
         self._handshake = handshake
         self._ping_interval_s, self._ping_timeout_s = ping_interval_s, ping_timeout_s
         self.rtt_s: float | None = None
@@ -82,6 +83,7 @@ class Conversation:
         careful = switches.slow("decode")
         self._whole_bytes = -1 if careful else limits.WHOLE_FRAME_BYTES
         self._large_bytes = sys.maxsize if careful else limits.LARGE_FRAME_BYTES
+        self._take_ordinary = ordinary_taker()
         self._methods: frozenset[str] = frozenset()
         self._connect: Call | None = None
 
@@ -195,29 +197,21 @@ class Conversation:
         return step
 
     def _take(self, frames: list[bytes], now: float, step: Step) -> None:
-        """The ordinary event is done with in here; all else is for the table below to judge.
-
-        Whatever a Python function is called for, it costs a third of decoding a frame.
-        """
-        most, sequence, deliver = self._whole_bytes, self._sequence, step.pushes.append
-        last = sequence.last if self.state is State.OPEN else None  # None: nothing is ordinary
-        for frame in frames:
+        """Ordinary events are taken together; all else is for the table below to judge."""
+        at, end, sequence = 0, len(frames), self._sequence
+        while at < end and self.state is not State.ENDED:
+            last = sequence.last if self.state is State.OPEN else None  # before: none is ordinary
             got: Response | Event | Unknown | None
-            try:
-                got = decode_whole(frame) if len(frame) <= most else self._decode(frame, now, step)
-            except REFUSED:
-                got = self._decode(frame, now, step)
-            if last is not None and type(got) is Event:
-                seq = got.seq
-                if type(seq) is int and seq == last + 1 and got.name not in _NOTED:
-                    sequence.last = last = seq
-                    deliver(got)
-                    continue
+            at, taken, got = self._take_ordinary(frames, at, self._whole_bytes, last, step.pushes)
+            if last is not None:
+                sequence.last = taken
+            if got is None:
+                if at == end:
+                    break
+                got = self._decode(frames[at], now, step)
+                at += 1
             if got is not None:
                 _ACTIONS[self.state, _kind(got)](self, got, now, step)
-            if self.state is State.ENDED:
-                break
-            last = sequence.last if self.state is State.OPEN else None
 
     def _decode(self, frame: bytes, now: float, step: Step) -> Response | Event | Unknown | None:
         try:
@@ -229,9 +223,6 @@ class Conversation:
         except ProtocolError as error:
             self._invalid(error, now, step)
             return None
-
-    def _count_unreadable(self) -> None:
-        self.counters["unreadable"] += 1
 
     def lost(self) -> list[Call]:
         """The link is gone: the calls that were sent and have no answer, to be settled."""
@@ -352,6 +343,10 @@ class Conversation:
         self.state = State.ENDED
         step.error = error
         step.close_code = close_code
+
+
+def _count_unreadable(counters: dict[str, int]) -> None:
+    counters["unreadable"] += 1
 
 
 class Kind(Enum):

@@ -17,12 +17,51 @@ from struct import Struct
 from websocket import ABNF, WebSocketProtocolException
 
 from .. import limits, switches
+from ..compiled import compiled
 from ..errors import ConnectionLost, GatewayError, ProtocolError
 from ..values import Binary
 
 _CONTINUATION, _TEXT, _CONTROL = ABNF.OPCODE_CONT, ABNF.OPCODE_TEXT, 8
 _WHOLE_PING, _WHOLE_PONG = 0x80 | ABNF.OPCODE_PING, 0x80 | ABNF.OPCODE_PONG
 _four_bytes = Struct("!HH").unpack_from
+CutTexts = Callable[[bytes, int, int, list[bytes]], int]
+
+
+def cut_texts(data: bytes, position: int, most: int, messages: list[bytes]) -> int:
+    """Cut whole text frames out, as long as nothing else comes; where that begins.
+
+    This is what a gateway sends. Frames of over ``most`` bytes, and text that is not
+    UTF-8, are something else. A frame has no function of its own in here: each would
+    cost a quarter of what taking the frame apart does.
+    """
+    end, add = len(data), messages.append
+    heads_end = end - 3
+    while position < heads_end:
+        head, size = _four_bytes(data, position)
+        if head == 0x817E and size > 125:  # a length of 16 bits
+            start = position + 4
+        elif 0x8100 <= head < 0x817E:
+            size = head & 0x7F
+            start = position + 2
+        else:
+            break
+        stop = start + size
+        if stop > end or size > most:
+            break
+        message = data[start:stop]
+        if not (message.isascii() or _is_utf8(message)):
+            break
+        add(message)
+        position = stop
+    return position
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        utf_8_decode(text, "strict", True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Scanner:
@@ -48,6 +87,7 @@ class Scanner:
         self._cut = b""  # the beginning of a character
         self._flood = _FloodGuard(clock)
         self._fast = not switches.slow("scan")
+        self._cut_texts: CutTexts = compiled("cut_texts") or cut_texts
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that ``data`` completes; text as bytes, checked UTF-8.
@@ -70,7 +110,7 @@ class Scanner:
             position = self._take(data, 0, messages)
         while end - position >= 2:
             if self._fast and not self._frames:
-                position = self._cut_texts(data, position, messages)
+                position = self._cut_texts(data, position, self.max_message, messages)
                 position = self._pass_pings(data, position)
                 if end - position < 2:
                     break
@@ -95,33 +135,6 @@ class Scanner:
                 self._begin(head, size)
                 position = self._take(data, start, messages)
         self._rest = data[position:]
-
-    def _cut_texts(self, data: bytes, position: int, messages: list[bytes]) -> int:
-        """Cut whole text frames out, as long as nothing else comes; where that begins.
-
-        This is what a gateway sends. A frame has no function of its own in here: each
-        would cost a quarter of what taking the frame apart does.
-        """
-        most, end, add = self.max_message, len(data), messages.append
-        heads_end = end - 3
-        while position < heads_end:
-            head, size = _four_bytes(data, position)
-            if head == 0x817E and size > 125:  # a length of 16 bits
-                start = position + 4
-            elif 0x8100 <= head < 0x817E:
-                size = head & 0x7F
-                start = position + 2
-            else:
-                break
-            stop = start + size
-            if stop > end or size > most:
-                break
-            message = data[start:stop]
-            if not message.isascii():
-                self._check_text(message, True)
-            add(message)
-            position = stop
-        return position
 
     def _pass_pings(self, data: bytes, position: int) -> int:
         """The same for pings and pongs, of which a hostile peer can send 30,000 in 64 KiB."""

@@ -1,0 +1,218 @@
+/* What is done for every event, without Python's cost for every step.
+ *
+ * Both functions have a twin in Python (transport/framing.py, protocol/ordinary.py) which says
+ * what they are for, does the same, and is used where this could not be built. Each stops before
+ * whatever is not ordinary and leaves it to Python code: no error is judged in here.
+ *
+ * Only the stable ABI is used: one build serves every Python from 3.10 on.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Attribute names, made once. */
+static PyObject *seq_name, *name_name;
+
+static int
+is_ascii(const unsigned char *text, Py_ssize_t size)
+{
+    uint64_t all = 0, word;
+    for (; size >= 8; text += 8, size -= 8) {
+        memcpy(&word, text, 8);
+        all |= word;
+    }
+    for (; size > 0; text++, size--)
+        all |= *text;
+    return (all & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* 1 or 0; -1 with an exception that is not about the text. */
+static int
+is_utf8(const unsigned char *text, Py_ssize_t size)
+{
+    PyObject *decoded;
+    if (is_ascii(text, size))
+        return 1;
+    decoded = PyUnicode_DecodeUTF8((const char *)text, size, "strict");
+    if (decoded != NULL) {
+        Py_DECREF(decoded);
+        return 1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+        return -1;
+    PyErr_Clear();
+    return 0;
+}
+
+PyDoc_STRVAR(cut_texts_doc,
+"cut_texts(data, position, most, messages)\n--\n\n"
+"As gwsync.transport.framing.cut_texts.");
+
+static PyObject *
+cut_texts(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *data, *messages;
+    Py_ssize_t position, most, end;
+    const unsigned char *bytes;
+
+    if (!PyArg_ParseTuple(args, "SnnO!:cut_texts", &data, &position, &most, &PyList_Type, &messages))
+        return NULL;
+    bytes = (const unsigned char *)PyBytes_AsString(data);
+    end = PyBytes_Size(data);
+    if (bytes == NULL || position < 0 || position > end) {
+        PyErr_SetString(PyExc_ValueError, "the position is outside of the data");
+        return NULL;
+    }
+    while (end - position > 3) {
+        const unsigned char *head = bytes + position;
+        Py_ssize_t start = position + 2, size = head[1];
+        PyObject *message;
+        int sound, failed;
+
+        if (head[0] != 0x81 || size > 126)
+            break;
+        if (size == 126) {  /* a length of 16 bits */
+            size = (Py_ssize_t)head[2] << 8 | head[3];
+            start += 2;
+            if (size <= 125)
+                break;
+        }
+        if (size > end - start || size > most)
+            break;
+        sound = is_utf8(bytes + start, size);
+        if (sound < 0)
+            return NULL;
+        if (!sound)
+            break;
+        message = PyBytes_FromStringAndSize((const char *)bytes + start, size);
+        if (message == NULL)
+            return NULL;
+        failed = PyList_Append(messages, message);
+        Py_DECREF(message);
+        if (failed)
+            return NULL;
+        position = start + size;
+    }
+    return PyLong_FromSsize_t(position);
+}
+
+/* Whether `got` is an event that only has to be passed on: 1 or 0, -1 with an exception. */
+static int
+is_next(PyObject *got, PyObject *noted, long long last, long long *seq)
+{
+    PyObject *value;
+    int overflow = 0, found;
+
+    value = PyObject_GetAttr(got, seq_name);
+    if (value == NULL)
+        return -1;
+    if (!PyLong_CheckExact(value)) {
+        Py_DECREF(value);
+        return 0;
+    }
+    *seq = PyLong_AsLongLongAndOverflow(value, &overflow);
+    Py_DECREF(value);
+    if (*seq == -1 && !overflow && PyErr_Occurred())
+        return -1;
+    if (overflow || *seq == LLONG_MIN || *seq - 1 != last)
+        return 0;
+    value = PyObject_GetAttr(got, name_name);
+    if (value == NULL)
+        return -1;
+    found = PySet_Contains(noted, value);
+    Py_DECREF(value);
+    return found < 0 ? -1 : !found;
+}
+
+PyDoc_STRVAR(take_ordinary_doc,
+"take_ordinary(decode, kind, noted, refused, frames, at, most, last, pushes)\n--\n\n"
+"As gwsync.protocol.ordinary.take_ordinary, which knows the first four by itself.");
+
+static PyObject *
+take_ordinary(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *frames, *last_object, *pushes, *decode, *kind, *noted, *refused;
+    Py_ssize_t at, most;
+    long long last = -1, seq = 0;
+    int counts, overflow = 0;
+
+    if (!PyArg_ParseTuple(args, "OOOOO!nnOO!:take_ordinary", &decode, &kind, &noted, &refused,
+                          &PyList_Type, &frames, &at, &most, &last_object, &PyList_Type, &pushes))
+        return NULL;
+    if (at < 0) {
+        PyErr_SetString(PyExc_ValueError, "the first frame is before the first one");
+        return NULL;
+    }
+    counts = last_object != Py_None;
+    if (counts) {
+        last = PyLong_AsLongLongAndOverflow(last_object, &overflow);
+        if (last == -1 && !overflow && PyErr_Occurred())
+            return NULL;
+        counts = !overflow;
+    }
+    /* decode() is not ours: what it does to `frames` must not matter, so it is asked each time. */
+    while (at < PyList_Size(frames)) {
+        PyObject *frame = PyList_GetItem(frames, at), *got;
+        Py_ssize_t size;
+        int ordinary = 0;
+
+        if (frame == NULL)
+            return NULL;
+        size = PyBytes_Size(frame);
+        if (size < 0)
+            return NULL;
+        if (size > most)
+            break;
+        Py_INCREF(frame);
+        got = PyObject_CallFunctionObjArgs(decode, frame, NULL);
+        Py_DECREF(frame);
+        if (got == NULL) {
+            if (!PyErr_ExceptionMatches(refused))
+                return NULL;
+            PyErr_Clear();
+            break;
+        }
+        at++;
+        if (counts && (PyObject *)Py_TYPE(got) == kind) {
+            ordinary = is_next(got, noted, last, &seq);
+            if (ordinary > 0)
+                ordinary = PyList_Append(pushes, got) ? -1 : 1;
+        }
+        if (ordinary < 0) {
+            Py_DECREF(got);
+            return NULL;
+        }
+        if (!ordinary)
+            return overflow || !counts ? Py_BuildValue("nON", at, last_object, got)
+                                       : Py_BuildValue("nLN", at, last, got);
+        Py_DECREF(got);
+        last = seq;
+    }
+    return overflow || !counts ? Py_BuildValue("nOO", at, last_object, Py_None)
+                               : Py_BuildValue("nLO", at, last, Py_None);
+}
+
+static PyMethodDef functions[] = {
+    {"cut_texts", cut_texts, METH_VARARGS, cut_texts_doc},
+    {"take_ordinary", take_ordinary, METH_VARARGS, take_ordinary_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "gwsync._fast", "Made from gwsync/_fast.c.", -1, functions,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit__fast(void)
+{
+    if (seq_name == NULL)
+        seq_name = PyUnicode_InternFromString("seq");
+    if (name_name == NULL)
+        name_name = PyUnicode_InternFromString("name");
+    if (seq_name == NULL || name_name == NULL)
+        return NULL;
+    return PyModule_Create(&module);
+}
