@@ -1,8 +1,8 @@
-/* What is done for every event, without Python's cost for every step.
+/* What is done for every event and every call, without Python's cost for every step.
  *
- * Both functions have a twin in Python (transport/framing.py, protocol/ordinary.py) which says
- * what they are for, does the same, and is used where this could not be built. Each stops before
- * whatever is not ordinary and leaves it to Python code: no error is judged in here.
+ * Each function has a twin in Python, named in its docstring, which says what it is for, does the
+ * same, and is used where this could not be built. What is not ordinary is left to Python code:
+ * no error is judged in here.
  *
  * Only the stable ABI is used: one build serves every Python from 3.10 on.
  */
@@ -18,10 +18,10 @@ static PyObject *seq_name, *name_name;
 static int
 is_ascii(const unsigned char *text, Py_ssize_t size)
 {
-    uint64_t all = 0, word;
-    for (; size >= 8; text += 8, size -= 8) {
-        memcpy(&word, text, 8);
-        all |= word;
+    uint64_t all = 0, words[4];
+    for (; size >= 32; text += 32, size -= 32) {
+        memcpy(words, text, 32);
+        all |= words[0] | words[1] | words[2] | words[3];
     }
     for (; size > 0; text++, size--)
         all |= *text;
@@ -194,7 +194,84 @@ take_ordinary(PyObject *Py_UNUSED(module), PyObject *args)
                                : Py_BuildValue("nLO", at, last, Py_None);
 }
 
+PyDoc_STRVAR(is_flat_doc,
+"is_flat(value)\n--\n\n"
+"As gwsync.protocol.frames.is_flat.");
+
+static PyObject *
+is_flat(PyObject *Py_UNUSED(module), PyObject *value)
+{
+    PyObject *key, *item;
+    Py_ssize_t position = 0;
+    int overflow = 0;
+
+    if (!PyDict_CheckExact(value))
+        Py_RETURN_FALSE;
+    while (PyDict_Next(value, &position, &key, &item)) {
+        if (!PyUnicode_CheckExact(key))
+            Py_RETURN_FALSE;
+        if (PyUnicode_CheckExact(item) || PyBool_Check(item) || item == Py_None)
+            continue;
+        if (!PyLong_CheckExact(item))
+            Py_RETURN_FALSE;
+        (void)PyLong_AsLongLongAndOverflow(item, &overflow);
+        if (overflow)  /* one of up to 64 bits may still do: the twin knows */
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
+PyDoc_STRVAR(frame_doc,
+"frame(first, key, payload)\n--\n\n"
+"As gwsync.transport.masking.frame: a whole masked frame, its first byte and its key given.");
+
+static PyObject *
+frame(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int first;
+    const char *key, *payload;
+    Py_ssize_t key_size, size, head = 2, i = 0;
+    uint64_t mask, words[4];
+    unsigned char *out;
+    PyObject *whole;
+
+    if (!PyArg_ParseTuple(args, "iy#y#:frame", &first, &key, &key_size, &payload, &size))
+        return NULL;
+    if (key_size != 4) {
+        PyErr_SetString(PyExc_ValueError, "a key has four bytes");
+        return NULL;
+    }
+    head += size < 126 ? 0 : size < 0x10000 ? 2 : 8;
+    if (size > PY_SSIZE_T_MAX - head - 4)
+        return PyErr_NoMemory();
+    whole = PyBytes_FromStringAndSize(NULL, head + 4 + size);
+    if (whole == NULL)
+        return NULL;
+    out = (unsigned char *)PyBytes_AsString(whole);
+    out[0] = (unsigned char)first;
+    out[1] = (unsigned char)(0x80 | (head == 2 ? size : head == 4 ? 126 : 127));
+    for (i = 2; i < head; i++)
+        out[i] = (unsigned char)((uint64_t)size >> 8 * (head - 1 - i));
+    memcpy(out + head, key, 4);
+    out += head + 4;
+    memcpy(&mask, key, 4);
+    memcpy((unsigned char *)&mask + 4, key, 4);
+    for (i = 0; size - i >= 32; i += 32) {
+        memcpy(words, payload + i, 32);
+        words[0] ^= mask;
+        words[1] ^= mask;
+        words[2] ^= mask;
+        words[3] ^= mask;
+        memcpy(out + i, words, 32);
+    }
+    for (; i < size; i++)
+        out[i] = (unsigned char)(payload[i] ^ key[i & 3]);
+    return whole;
+}
+
 static PyMethodDef functions[] = {
+    {"is_flat", is_flat, METH_O, is_flat_doc},
+    {"frame", frame, METH_VARARGS, frame_doc},
     {"cut_texts", cut_texts, METH_VARARGS, cut_texts_doc},
     {"take_ordinary", take_ordinary, METH_VARARGS, take_ordinary_doc},
     {NULL, NULL, 0, NULL},

@@ -16,6 +16,11 @@ except ImportError:
     _fast = None  # type: ignore[assignment]
 
 
+def built(name: str) -> Any:
+    """The extension's function of that name, or None where there is no extension."""
+    return getattr(_fast, name, None)
+
+
 def compiled(name: str) -> Any:
-    """The extension's function of that name, or None."""
-    return None if _fast is None or switches.slow("compiled") else getattr(_fast, name)
+    """The same, or None where it is not wanted: asked as each link is made."""
+    return None if switches.slow("compiled") else built(name)

@@ -12,9 +12,10 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
-from . import limits
+from . import limits, switches
 from .api.converse import Conversing
 from .api.facets import Facets
 from .config import UNSET, Config, Unset, checked_timeout
@@ -53,6 +54,7 @@ class Connection(Conversing, Facets):
         self._config = config
         self._asked: dict[str, Any] | None = None if config else {}  # of a discovered one
         self._dial = dial
+        self._careful = switches.slow("check")
         self._lock = allocate_lock()
         self._subscriptions = Subscriptions()
         self._supervisor: Supervisor | None = None
@@ -187,6 +189,7 @@ class Connection(Conversing, Facets):
             final=final,
             max_payload=self._max_payload(),
             done=waiter.notify,
+            careful=self._careful,
         )
         late = exchange.perform(self._supervise(), [call], waiter, limit)
         if late:
@@ -210,10 +213,8 @@ class Connection(Conversing, Facets):
         pairs = list(requests)
         waiter = make_waiter()
         countdown = Countdown(len(pairs), waiter)
-        calls = [
-            exchange.prepare(*exchange.pair(item), max_payload=self._max_payload(), done=countdown)
-            for item in pairs
-        ]
+        prepare = partial(exchange.prepare, max_payload=self._max_payload(), careful=self._careful)
+        calls = [prepare(*exchange.pair(item), done=countdown) for item in pairs]
         late = exchange.perform(self._supervise(), calls, waiter, limit) if calls else {}
         results: list[Any] = []
         for call in calls:

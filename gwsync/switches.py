@@ -15,10 +15,10 @@ log = logging.getLogger("gwsync")
 NAMES = {
     "scan": "whole text frames are cut out of what arrived without a look at their parts",
     "decode": "the ordinary event is decoded into its object in one go",
-    "compiled": "frames are cut out, and ordinary events taken, by an extension of C",
+    "compiled": "frames are cut out and masked, and ordinary events taken, by an extension of C",
     "check": "params of plain types are checked level by level, without the path to each value",
     "write": "a caller's thread writes its own request when nothing else is under way",
-    "mask": "large frames are masked by an extension of C, or by numpy",
+    "mask": "frames are masked by an extension of C; or large ones, by somebody else's or by numpy",
     "dispatch": "a batch of pushes is handed to each subscription as a whole",
 }
 _warned: set[str] = set()

@@ -24,6 +24,7 @@ class Conversing:
     """What a Connection offers to talk with the agent."""
 
     if TYPE_CHECKING:
+        _careful: bool
 
         def request(
             self,

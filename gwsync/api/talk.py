@@ -42,7 +42,13 @@ class Served:
 
     def start_call(self, method: str, params: Mapping[str, Any], done: Callable[[], None]) -> Call:
         connection = self._connection
-        call = exchange.prepare(method, params, max_payload=connection._max_payload(), done=done)
+        call = exchange.prepare(
+            method,
+            params,
+            max_payload=connection._max_payload(),
+            done=done,
+            careful=connection._careful,
+        )
         connection._supervise().submit([call])
         return call
 

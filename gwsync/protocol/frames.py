@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .. import switches
+from ..compiled import built
 from ..decoding import decode_json
 from ..errors import ConfigError, ProtocolError
 from ..values import Binary, Event, Unread
@@ -161,20 +161,23 @@ def _whole(escape: re.Match[bytes]) -> bytes:
     return b"\\ufffd" if escape["half"] else escape[0]
 
 
-def encode_value(value: Any, what: str = "params") -> bytes:
-    """``value`` as JSON. Raises ConfigError with the path to whatever JSON cannot hold."""
+def encode_value(value: Any, what: str = "params", *, careful: bool = False) -> bytes:
+    """``value`` as JSON. Raises ConfigError with the path to whatever JSON cannot hold.
+
+    ``careful``: look at every value by itself, whatever kinds they are.
+    """
     try:
         encoded = _encode(value)
     except Exception:
         _check(value, what, MAX_DEPTH)  # knows why, and where
         raise
     plain = _is_flat if len(encoded) <= _FEW_BYTES else _is_plain
-    if not plain(value) or switches.slow("check"):
+    if careful or not plain(value):
         _check(value, what, MAX_DEPTH)
     return encoded
 
 
-def _is_flat(value: Any) -> bool:
+def is_flat(value: Any) -> bool:
     """What most calls have, a dict of texts and numbers, judged in one look."""
     if type(value) is not dict:
         return False
@@ -184,6 +187,9 @@ def _is_flat(value: Any) -> bool:
         and _NAMES.issuperset(map(type, value))
         and (int not in kinds or _fit(_only(int, list(value.values()))))
     )
+
+
+_is_flat: Callable[[Any], bool] = built("is_flat") or is_flat  # `careful` does without both
 
 
 def _is_plain(value: Any) -> bool:

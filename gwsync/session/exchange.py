@@ -47,6 +47,7 @@ def prepare(
     done: Callable[[], None],
     idempotency_key: Any = None,
     final: bool = False,
+    careful: bool = False,
 ) -> Call:
     """A call, checked and encoded. Raises ConfigError or PayloadTooLarge; nothing was sent."""
     if not isinstance(method, str) or not method or not method.isprintable():
@@ -62,7 +63,7 @@ def prepare(
         fields["idempotencyKey"] = idempotency_key
     elif method in WANTS_IDEMPOTENCY_KEY:
         fields.setdefault("idempotencyKey", secrets.token_urlsafe(16))
-    encoded = encode_value(fields)
+    encoded = encode_value(fields, careful=careful)
     size = len(encoded) + len(method) + _ENVELOPE_BYTES
     if size > max_payload:
         raise PayloadTooLarge(

@@ -101,7 +101,6 @@ class Scanner:
                 self._scan(self._rest + data if self._rest else data, messages)
             except GatewayError as error:
                 self.error = error
-        self.taken += len(messages)
         return messages
 
     def _scan(self, data: bytes, messages: list[bytes]) -> None:
@@ -110,7 +109,9 @@ class Scanner:
             position = self._take(data, 0, messages)
         while end - position >= 2:
             if self._fast and not self._frames:
+                before = len(messages)
                 position = self._cut_texts(data, position, self.max_message, messages)
+                self.taken += len(messages) - before
                 position = self._pass_pings(data, position)
                 if end - position < 2:
                     break

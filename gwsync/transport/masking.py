@@ -1,9 +1,10 @@
 """Frames as they leave (RFC 6455 sections 5.2 and 5.3): a head, a key, the payload under it.
 
-A client masks every frame, under a key that nobody can foresee. Python's long integers do
-that well enough up to a few kilobytes. For more there is an extension in C if one is
-installed (``gwsync[speed]`` brings one), or numpy if the program uses it anyway. Importing
-one takes milliseconds, so that waits until there was much to mask.
+A client masks every frame, under a key that nobody can foresee. gwsync's own extension does
+it where that was built. Else Python's long integers do well enough up to a few kilobytes. For
+more there is another extension in C if one is installed (``gwsync[speed]`` brings one), or numpy
+if the program uses it anyway. Importing one takes milliseconds, so that waits until there was
+much to mask.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from .. import limits
+from ..compiled import compiled
 from ..runtime.hub import after_fork_in_child
 
 Mask = Callable[[bytes, bytes], bytes]
@@ -92,25 +94,33 @@ def fastest() -> Mask:
     return mask_by_int
 
 
+def frame(first: int, key: bytes, payload: bytes, mask: Mask = mask_by_int) -> bytes:
+    """One whole frame; ``first`` is its first byte."""
+    size, masked = len(payload), mask(payload, key)
+    if size < 126:
+        return b"%c%c%b%b" % (first, 0x80 | size, key, masked)
+    if size < 0x10000:
+        return b"%c\xfe%b%b%b" % (first, size.to_bytes(2, "big"), key, masked)
+    return b"%c\xff%b%b%b" % (first, size.to_bytes(8, "big"), key, masked)
+
+
 class Framer:
     """Makes the frames of one link."""
 
     def __init__(self, *, slow: bool = False) -> None:
         self._slow = slow
         self._large_bytes = 0
+        self._compiled: Callable[[int, bytes, bytes], bytes] | None = (
+            None if slow else compiled("frame")
+        )
 
     def frame(self, payload: bytes, opcode: int) -> bytes:
         """One whole frame."""
+        if self._compiled is not None:
+            return self._compiled(0x80 | opcode, new_key(), payload)
         size = len(payload)
-        key = new_key()
-        masked = (mask_by_int if size < limits.LARGE_FRAME_BYTES else self._large(size))(
-            payload, key
-        )
-        if size < 126:
-            return b"%c%c%b%b" % (0x80 | opcode, 0x80 | size, key, masked)
-        if size < 0x10000:
-            return b"%c\xfe%b%b%b" % (0x80 | opcode, size.to_bytes(2, "big"), key, masked)
-        return b"%c\xff%b%b%b" % (0x80 | opcode, size.to_bytes(8, "big"), key, masked)
+        mask = mask_by_int if size < limits.LARGE_FRAME_BYTES else self._large(size)
+        return frame(0x80 | opcode, new_key(), payload, mask)
 
     def _large(self, size: int) -> Mask:
         """The mask for a large frame."""

@@ -462,7 +462,7 @@ SPEED = (
     Guard(
         "an unreadable payload is counted",
         "protocol/conversation.py",
-        'self.counters["unreadable"] += 1',
+        'counters["unreadable"] += 1',
         "pass",
         (UNIT + "protocol/test_whole.py",),
     ),

@@ -1,6 +1,6 @@
 """The fast path and the careful one come to the same; and what is counted on the way.
 
-``GWSYNC_SLOW=decode`` turns the fast one off.
+``GWSYNC_SLOW=decode`` turns the fast one off, ``compiled`` the part of it that is in C.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from unit.protocol.scene import START
 from unit.protocol.test_properties import frames
 
 
-def careful() -> Conversation:
-    with mock.patch.dict(os.environ, GWSYNC_SLOW="decode"):
+def careful(slow: str = "decode") -> Conversation:
+    with mock.patch.dict(os.environ, GWSYNC_SLOW=slow):
         return scene.opened()
 
 
@@ -56,12 +56,14 @@ ordinary = st.builds(lambda n: scene.event(seq=n, payload={"n": n}), st.integers
 @example([[b'{"type":"event","event":"a","payload":"\xff"}', b'{"type":"res","payload":"\xff"}']])
 @example([[b'{"type":"event","event":"a","event":"b","seq":1,"seq":2,"payload":1,"payload":2}']])
 @example([[b'{"type":"event","event":"a","payload":"\\ud83d \\ud83d\\ude00"}']])
-def test_both_ways_come_to_the_same(batches: list[list[bytes]]) -> None:
-    fast, slow = scene.opened(), careful()
+def test_all_ways_come_to_the_same(batches: list[list[bytes]]) -> None:
+    fast, *others = scene.opened(), careful("decode"), careful("compiled")
     for batch in batches:
-        assert told(fast.receive(batch, START)) == told(slow.receive(batch, START))
-        assert fast.counters == slow.counters
-        assert fast.state is slow.state
+        seen = told(fast.receive(batch, START))
+        for slow in others:
+            assert told(slow.receive(batch, START)) == seen
+            assert slow.counters == fast.counters
+            assert slow.state is fast.state
 
 
 def test_a_long_payload_is_read_by_whoever_looks() -> None:

@@ -17,6 +17,12 @@ from unit.transport.test_link import frame
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
+@pytest.fixture(autouse=True, params=["", "compiled", "scan"])
+def slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without each of the fast paths, all of it holds too."""
+    monkeypatch.setenv("GWSYNC_SLOW", request.param)
+
+
 def scanner(max_message: int = 1000) -> Scanner:
     return Scanner(max_message)
 
