@@ -203,22 +203,19 @@ is_flat(PyObject *Py_UNUSED(module), PyObject *value)
 {
     PyObject *key, *item;
     Py_ssize_t position = 0;
-    int overflow = 0;
+    int overflow = 0, flat = PyDict_CheckExact(value);
 
-    if (!PyDict_CheckExact(value))
-        Py_RETURN_FALSE;
-    while (PyDict_Next(value, &position, &key, &item)) {
-        if (!PyUnicode_CheckExact(key))
-            Py_RETURN_FALSE;
-        if (PyUnicode_CheckExact(item) || PyBool_Check(item) || item == Py_None)
-            continue;
-        if (!PyLong_CheckExact(item))
-            Py_RETURN_FALSE;
-        (void)PyLong_AsLongLongAndOverflow(item, &overflow);
-        if (overflow)  /* one of up to 64 bits may still do: the twin knows */
-            Py_RETURN_FALSE;
+    while (flat && PyDict_Next(value, &position, &key, &item)) {
+        flat = PyUnicode_CheckExact(key);
+        if (PyLong_CheckExact(item)) {
+            (void)PyLong_AsLongLongAndOverflow(item, &overflow);
+            flat = flat && !overflow;  /* one of 64 bits may still do: the twin knows */
+        }
+        else
+            flat = flat && (PyUnicode_CheckExact(item) || PyBool_Check(item) || item == Py_None);
     }
-    Py_RETURN_TRUE;
+    /* Py_RETURN_TRUE of 3.12's headers counts no reference, and 3.11 does. */
+    return PyBool_FromLong(flat);
 }
 
 PyDoc_STRVAR(frame_doc,
