@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,8 +23,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def wanted() -> Iterator[None]:
+    """Also where the suite is run without it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GWSYNC_SLOW", raising=False)
+        yield
+
+
 def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GWSYNC_SLOW", raising=False)
     assert compiled.compiled("frame") is compiled.built("frame")
     assert compiled.built("no such function") is None
     for slow in ("compiled", "all"):
