@@ -71,13 +71,20 @@ cut_texts(PyObject *Py_UNUSED(module), PyObject *args)
         PyObject *message;
         int sound, failed;
 
-        if (head[0] != 0x81 || size > 126)
+        if (head[0] != 0x81 || size > 127)
             break;
-        if (size == 126) {  /* a length of 16 bits */
-            size = (Py_ssize_t)head[2] << 8 | head[3];
-            start += 2;
-            if (size <= 125)
+        if (size > 125) {  /* a length of 16 or 64 bits, which is no longer than need be */
+            int i, more = size == 126 ? 2 : 8;
+            uint64_t length = 0;
+
+            if (more > end - start)
                 break;
+            for (i = 0; i < more; i++)
+                length = length << 8 | head[2 + i];
+            start += more;
+            if (length <= (more == 2 ? 125 : 65535) || length > (uint64_t)(end - start))
+                break;
+            size = (Py_ssize_t)length;
         }
         if (size > end - start || size > most)
             break;

@@ -43,6 +43,11 @@ def cut_texts(data: bytes, position: int, most: int, messages: list[bytes]) -> i
         elif 0x8100 <= head < 0x817E:
             size = head & 0x7F
             start = position + 2
+        elif head == 0x817F:  # of 64 bits
+            start = position + 10
+            size = int.from_bytes(data[position + 2 : start], "big")
+            if size <= 65535:
+                break
         else:
             break
         stop = start + size

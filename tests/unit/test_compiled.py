@@ -58,7 +58,11 @@ assert len(masking.Framer().frame(b"hi", 1)) == 8
 # -- cut_texts ------------------------------------------------------------------------------
 def text_frame(text: bytes) -> bytes:
     size = len(text)
-    return b"\x81" + (bytes([size]) if size < 126 else b"~" + size.to_bytes(2, "big")) + text
+    if size < 126:
+        return b"\x81" + bytes([size]) + text
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + text
+    return b"\x81\x7f" + size.to_bytes(8, "big") + text
 
 
 texts = st.one_of(
@@ -74,6 +78,13 @@ streams = st.one_of(
 @example(text_frame(b"x" * 126)[:-1], b"", 0, 126)
 @example(b"\x81~\0\x7d" + b"x" * 125, b"", 0, 1000)  # a length that is longer than need be
 @example(b"\x81\x7f" + bytes(7) + b"\1x", b"", 0, 1000)
+@example(b"\x81\x7f" + bytes(6) + b"\xff\xff" + b"x" * 65535, b"", 0, 100_000)
+@example(b"\x81\x7f" + b"\xff" * 8 + b"x" * 9, b"", 0, 1000)
+@example(b"\x81\x7f" + bytes(7), b"", 0, 1000)
+@example(text_frame(b"x" * 65535), text_frame(b"y"), 0, 100_000)
+@example(text_frame(b"x" * 65536), text_frame(b"y"), 0, 100_000)
+@example(text_frame(b"x" * 65536), text_frame(b"y"), 0, 65_535)
+@example(text_frame(b"x" * 65536)[:-1], b"", 0, 100_000)
 @example(b"\x81\x82abcd", b"", 0, 1000)
 @example(text_frame("\u2603".encode() * 20)[:-1] + b"x", b"", 0, 1000)
 def test_the_same_frames_are_cut_out(raw: bytes, more: bytes, skipped: int, most: int) -> None:
