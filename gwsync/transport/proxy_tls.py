@@ -35,7 +35,8 @@ def wrap(sock: Any, host: str, ca_file: str | None, limit: Deadline) -> Any:
         ) from error
     except ssl.SSLError as error:
         sock.close()
-        if isinstance(error, ssl.SSLEOFError):
+        # which of the two it is depends on Python's release
+        if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             raise Ended("during the TLS handshake") from None
         if error.reason in _NOT_TLS:
             raise Refused(

@@ -245,6 +245,25 @@ def test_many_plain_values_are_never_looked_at_one_by_one(monkeypatch: pytest.Mo
     assert looked == ["params"] * 2
 
 
+@pytest.mark.parametrize(
+    ("value", "flat"),
+    [
+        ({}, True),
+        ({"a": "b", "n": 1, "t": True, "none": None, "most": 2**64 - 1}, True),
+        ({"n": 2**64}, False),
+        ({"n": -(2**63) - 1}, False),
+        ({"f": 1.5}, False),
+        ({"a": [1]}, False),
+        ({1: "a"}, False),
+        ([], False),
+        (OrderedDict(a=1), False),
+    ],
+)
+def test_what_is_flat(value: Any, flat: bool) -> None:
+    """Where there is no extension; else that says it (tests/unit/test_compiled.py)."""
+    assert frames.is_flat(value) is flat
+
+
 def test_nesting_is_counted_in_large_values_too() -> None:
     deep: Any = "x" * 2000
     for _ in range(MAX_DEPTH):
