@@ -3,7 +3,7 @@ import sysconfig
 
 from setuptools import Extension, setup
 
-# gwsync/compiled.py: where it cannot be built, gwsync does without. One build, of the stable ABI,
+# gwsync/switches.py: where it cannot be built, gwsync does without. One build, of the stable ABI,
 # serves every Python from 3.10 on, but for those without a GIL, which have no such ABI.
 without_gil = sysconfig.get_config_var("Py_GIL_DISABLED")
 if platform.python_implementation() == "CPython" and not without_gil:

@@ -135,7 +135,7 @@ is_next(PyObject *got, PyObject *noted, long long last, long long *seq)
 
 PyDoc_STRVAR(take_ordinary_doc,
 "take_ordinary(decode, kind, noted, refused, frames, at, most, last, pushes)\n--\n\n"
-"As gwsync.protocol.ordinary.take_ordinary, which knows the first four by itself.");
+"As gwsync.protocol.sequence.take_ordinary, which knows the first four by itself.");
 
 static PyObject *
 take_ordinary(PyObject *Py_UNUSED(module), PyObject *args)
@@ -192,13 +192,13 @@ take_ordinary(PyObject *Py_UNUSED(module), PyObject *args)
             return NULL;
         }
         if (!ordinary)
-            return overflow || !counts ? Py_BuildValue("nON", at, last_object, got)
-                                       : Py_BuildValue("nLN", at, last, got);
+            return counts ? Py_BuildValue("nLN", at, last, got)
+                          : Py_BuildValue("nON", at, last_object, got);
         Py_DECREF(got);
         last = seq;
     }
-    return overflow || !counts ? Py_BuildValue("nOO", at, last_object, Py_None)
-                               : Py_BuildValue("nLO", at, last, Py_None);
+    return counts ? Py_BuildValue("nLO", at, last, Py_None)
+                  : Py_BuildValue("nOO", at, last_object, Py_None);
 }
 
 PyDoc_STRVAR(is_flat_doc,

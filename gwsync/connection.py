@@ -21,6 +21,7 @@ from .api.facets import Facets
 from .config import UNSET, Config, Unset, checked_timeout
 from .errors import ConfigError, GatewayError
 from .fleet.choice import kind_for, reconfigure
+from .protocol.pending import Call
 from .runtime.hub import after_fork_in_child, at_exit, get_hub_thread, runs
 from .runtime.native import allocate_lock
 from .runtime.waiters import Countdown, ThreadWaiter, make_waiter
@@ -182,15 +183,8 @@ class Connection(Conversing, Facets):
         """
         limit = self._limit(timeout)
         waiter = make_waiter()
-        call = exchange.prepare(
-            method,
-            params,
-            idempotency_key=idempotency_key,
-            final=final,
-            max_payload=self._max_payload(),
-            done=waiter.notify,
-            careful=self._careful,
-        )
+        prepare = self._preparer(waiter.notify)
+        call = prepare(method, params, idempotency_key=idempotency_key, final=final)
         late = exchange.perform(self._supervise(), [call], waiter, limit)
         if late:
             raise late[call]
@@ -212,9 +206,8 @@ class Connection(Conversing, Facets):
         limit = self._limit(timeout)
         pairs = list(requests)
         waiter = make_waiter()
-        countdown = Countdown(len(pairs), waiter)
-        prepare = partial(exchange.prepare, max_payload=self._max_payload(), careful=self._careful)
-        calls = [prepare(*exchange.pair(item), done=countdown) for item in pairs]
+        prepare = self._preparer(Countdown(len(pairs), waiter))
+        calls = [prepare(*exchange.pair(item)) for item in pairs]
         late = exchange.perform(self._supervise(), calls, waiter, limit) if calls else {}
         results: list[Any] = []
         for call in calls:
@@ -321,6 +314,11 @@ class Connection(Conversing, Facets):
     def _max_payload(self) -> int:
         supervisor = self._supervisor
         return supervisor.max_payload if supervisor else limits.DEFAULT_MAX_PAYLOAD_BYTES
+
+    def _preparer(self, done: Callable[[], None]) -> Callable[..., Call]:
+        """Makes calls as they have to be here; ``done`` is told as each of them ends."""
+        most, careful = self._max_payload(), self._careful
+        return partial(exchange.prepare, max_payload=most, done=done, careful=careful)
 
     def _configured(self) -> Config:
         if self._config is None:

@@ -9,6 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
+from types import ModuleType
+from typing import Any
+
+_fast: ModuleType | None
+try:
+    from . import _fast
+except ImportError:  # built where a compiler is at hand when gwsync is installed
+    _fast = None
 
 log = logging.getLogger("gwsync")
 
@@ -36,3 +44,13 @@ def slow(name: str) -> bool:
         known = ", ".join(NAMES)
         log.warning("GWSYNC_SLOW: %s is unknown; there are %s, all", sorted(unknown), known)
     return name in asked or "all" in asked
+
+
+def built(name: str) -> Any:
+    """The function of that name in ``gwsync/_fast.c``, or None where that could not be built."""
+    return None if _fast is None else getattr(_fast, name)
+
+
+def compiled(name: str) -> Any:
+    """The same; None where it is turned off, too. A function in Python does the same then."""
+    return None if slow("compiled") else built(name)

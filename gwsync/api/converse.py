@@ -11,6 +11,7 @@ from ..config import UNSET, Unset
 if TYPE_CHECKING:
     from pathlib import Path  # not at import: it brings six modules along
 
+    from ..protocol.pending import Call
     from ..session.queues import Queue
     from ..session.supervisor import Supervisor
     from ..values import Hello, Status
@@ -24,7 +25,6 @@ class Conversing:
     """What a Connection offers to talk with the agent."""
 
     if TYPE_CHECKING:
-        _careful: bool
 
         def request(
             self,
@@ -33,20 +33,16 @@ class Conversing:
             *,
             timeout: float | Unset | None = UNSET,
         ) -> Any: ...
-        def hello(self, timeout: float | Unset | None = UNSET) -> Hello:
-            raise NotImplementedError
+        def hello(self, timeout: float | Unset | None = UNSET) -> Hello: ...
 
-        def status(self) -> Status:
-            raise NotImplementedError
+        def status(self) -> Status: ...
 
-        def _supervise(self) -> Supervisor:
-            raise NotImplementedError
+        def _supervise(self) -> Supervisor: ...
 
-        def _max_payload(self) -> int:
-            raise NotImplementedError
+        def _max_payload(self) -> int: ...
+        def _preparer(self, done: Callable[[], None]) -> Callable[..., Call]: ...
 
-        def _limit(self, timeout: float | Unset | None) -> float | None:
-            raise NotImplementedError
+        def _limit(self, timeout: float | Unset | None) -> float | None: ...
 
         def _detach(self, queue: Queue) -> None: ...
 

@@ -15,7 +15,6 @@ from .. import limits
 from ..config import UNSET, checked_timeout
 from ..errors import ConfigError, RequestTimeout
 from ..protocol.pending import Call
-from ..session import exchange
 from ..values import Hello
 from .attachments import encode
 from .run_queue import RunQueue
@@ -42,13 +41,7 @@ class Served:
 
     def start_call(self, method: str, params: Mapping[str, Any], done: Callable[[], None]) -> Call:
         connection = self._connection
-        call = exchange.prepare(
-            method,
-            params,
-            max_payload=connection._max_payload(),
-            done=done,
-            careful=connection._careful,
-        )
+        call = connection._preparer(done)(method, params)
         connection._supervise().submit([call])
         return call
 

@@ -17,7 +17,13 @@ from typing import Any
 
 from .. import limits, switches
 from ..decoding import decode_parts
-from ..errors import ConnectionLost, DialTimeout, GatewayError, ProtocolError, ProtocolMismatch
+from ..errors import (
+    ConnectionLost,
+    DialTimeout,
+    GatewayError,
+    ProtocolError,
+    ProtocolMismatch,
+)
 from ..values import Event
 from .frames import (
     Response,
@@ -31,10 +37,9 @@ from .frames import (
 from .handshake import Handshake
 from .liveness import Liveness, Verdict
 from .methods import SUBSCRIPTION_METHODS, takes_traceparent
-from .ordinary import ordinary_taker
 from .pending import Call, Pending
 from .refusals import handshake_error, is_busy, request_error, seconds
-from .sequence import Order, Sequence
+from .sequence import Order, Sequence, ordinary_taker
 from .snapshot import PARTS, SnapshotKeeper
 from .step import Step
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..compiled import built
+from .. import switches
 from ..decoding import decode_json
 from ..errors import ConfigError, ProtocolError
 from ..values import Binary, Event, Unread
@@ -189,7 +189,8 @@ def is_flat(value: Any) -> bool:
     )
 
 
-_is_flat: Callable[[Any], bool] = built("is_flat") or is_flat  # `careful` does without both
+# not a switch of its own: `careful` does without both
+_is_flat: Callable[[Any], bool] = switches.built("is_flat") or is_flat
 
 
 def _is_plain(value: Any) -> bool:

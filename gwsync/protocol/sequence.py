@@ -1,4 +1,4 @@
-"""The event counter ``seq`` of one link, and what a jump in it means.
+"""The event counter ``seq`` of one link, what a jump in it means, and the event that is next.
 
 From release 2026.4.29 on ``seq`` is per link and gapless; before, it was one
 counter of the whole gateway. Either way the first number seen is the baseline.
@@ -6,12 +6,20 @@ counter of the whole gateway. Either way the first number seen is the baseline.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any
 
-from ..values import SeqGap
+from .. import switches
+from ..values import Event, SeqGap
+from .frames import REFUSED, Response, decode_whole
+from .snapshot import PARTS
 
 _MAX_HOLES = 64  # announced gaps remembered, to tell a late event from a repeated one
+_NOTED = frozenset({"connect.challenge", "shutdown", *PARTS})  # events that mean something here
+Taken = tuple[int, "int | None", "Event | Response | None"]
+TakeOrdinary = Callable[[list[bytes], int, int, "int | None", list[Any]], Taken]
 
 
 class Order(Enum):
@@ -61,3 +69,40 @@ class Sequence:
                 self._holes[index : index + 1] = [hole for hole in left if hole[0] <= hole[1]]
                 return True
         return False
+
+
+def take_ordinary(
+    frames: list[bytes], at: int, most: int, last: int | None, pushes: list[Any]
+) -> Taken:
+    """Add to ``pushes`` the events from ``frames[at]`` on that only have to be passed on.
+
+    Those are of the ``seq`` after ``last`` (None: nothing is ordinary yet). Returns where it
+    ended, the last ``seq`` and, if that was decoded already, the frame before there that
+    is no such event. One of over ``most`` bytes, or which the decoder refuses, is not.
+    This is almost all that a gateway sends: with a function for each it takes a third longer.
+    """
+    while at < len(frames):
+        frame = frames[at]
+        if len(frame) > most:
+            break
+        try:
+            got = decode_whole(frame)
+        except REFUSED:
+            break
+        at += 1
+        if last is None or type(got) is not Event:
+            return at, last, got
+        seq = got.seq
+        if type(seq) is not int or seq != last + 1 or got.name in _NOTED:
+            return at, last, got
+        last = seq
+        pushes.append(got)
+    return at, last, None
+
+
+def ordinary_taker() -> TakeOrdinary:
+    """That function, or the extension's, which does the same."""
+    function = switches.compiled("take_ordinary")
+    if function is None:
+        return take_ordinary
+    return partial(function, decode_whole, Event, _NOTED, REFUSED)

@@ -17,7 +17,6 @@ from struct import Struct
 from websocket import ABNF, WebSocketProtocolException
 
 from .. import limits, switches
-from ..compiled import compiled
 from ..errors import ConnectionLost, GatewayError, ProtocolError
 from ..values import Binary
 
@@ -92,7 +91,7 @@ class Scanner:
         self._cut = b""  # the beginning of a character
         self._flood = _FloodGuard(clock)
         self._fast = not switches.slow("scan")
-        self._cut_texts: CutTexts = compiled("cut_texts") or cut_texts
+        self._cut_texts: CutTexts = switches.compiled("cut_texts") or cut_texts
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that ``data`` completes; text as bytes, checked UTF-8.

@@ -15,8 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from .. import limits
-from ..compiled import compiled
+from .. import limits, switches
 from ..runtime.hub import after_fork_in_child
 
 Mask = Callable[[bytes, bytes], bytes]
@@ -111,7 +110,7 @@ class Framer:
         self._slow = slow
         self._large_bytes = 0
         self._compiled: Callable[[int, bytes, bytes], bytes] | None = (
-            None if slow else compiled("frame")
+            None if slow else switches.compiled("frame")
         )
 
     def frame(self, payload: bytes, opcode: int) -> bytes:

@@ -460,6 +460,20 @@ SPEED = (
         (UNIT + "session/test_routes.py",),
     ),
     Guard(
+        "an event leads back to no conversation",
+        "protocol/conversation.py",
+        "partial(_count_unreadable, self.counters)",
+        "lambda: _count_unreadable(self.counters)",
+        (UNIT + "protocol/test_whole.py",),
+    ),
+    Guard(
+        "params are looked at with care if asked",
+        "connection.py",
+        'self._careful = switches.slow("check")',
+        "self._careful = False",
+        (UNIT + "session/test_exchange.py",),
+    ),
+    Guard(
         "an unreadable payload is counted",
         "protocol/conversation.py",
         'counters["unreadable"] += 1',

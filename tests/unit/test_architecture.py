@@ -21,7 +21,7 @@ MAX_LINES = 400
 FLOORS = {
     "values": 0, "limits": 0, "errors": 0, "endpoint": 0, "payloads": 0,
     "version": 0, "markup": 0, "waterfall": 0, "switches": 0, "proxy_url": 0, "proxy_env": 0,
-    "decoding": 0, "greeting": 0, "fleet_url": 0, "_fast": 0, "compiled": 0,
+    "decoding": 0, "greeting": 0, "fleet_url": 0, "_fast": 0,
     "config": 1, "discovery": 1, "identity": 1, "statefile": 1, "runtime": 1,
     "protocol": 2, "transport": 2,
     "session": 3,
@@ -49,7 +49,6 @@ BESIDE = [
         "greeting",
         "fleet_url",
         "_fast",
-        "compiled",
     },
     {"config", "discovery"},
     {"identity", "statefile"},

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gwsync import compiled
-from gwsync.protocol import frames, ordinary
+from gwsync import switches
+from gwsync.protocol import frames, sequence
 from gwsync.transport import framing, masking
 from gwsync.values import Event
 from unit.protocol import scene
 
 pytestmark = pytest.mark.skipif(
-    compiled.built("frame") is None, reason="gwsync was installed where there was no C compiler"
+    switches.built("frame") is None, reason="gwsync was installed where there was no C compiler"
 )
 
 
@@ -32,22 +32,31 @@ def wanted() -> Iterator[None]:
 
 
 def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert compiled.compiled("frame") is compiled.built("frame")
-    assert compiled.built("no such function") is None
+    assert switches.compiled("frame") is switches.built("frame")
     for slow in ("compiled", "all"):
         monkeypatch.setenv("GWSYNC_SLOW", slow)
-        assert compiled.compiled("frame") is None
+        assert switches.compiled("frame") is None
+
+
+def test_it_is_what_is_used() -> None:
+    assert framing.Scanner(9)._cut_texts is switches.built("cut_texts")
+    assert masking.Framer()._compiled is switches.built("frame")
+    assert masking.Framer(slow=True)._compiled is None
+    assert frames._is_flat is switches.built("is_flat")
+    assert sequence.ordinary_taker() is not sequence.take_ordinary
+    with pytest.raises(AttributeError):
+        switches.built("no such function")
 
 
 def test_gwsync_does_without_it() -> None:
     script = """
 import sys
 sys.modules["gwsync._fast"] = None
-from gwsync import compiled
-from gwsync.protocol import frames, ordinary
+from gwsync import switches
+from gwsync.protocol import frames, sequence
 from gwsync.transport import framing, masking
-assert compiled.built("frame") is None
-assert ordinary.ordinary_taker() is ordinary.take_ordinary
+assert switches.built("frame") is None
+assert sequence.ordinary_taker() is sequence.take_ordinary
 assert frames._is_flat is frames.is_flat
 assert framing.Scanner(9).feed(b"\\x81\\x02hi") == [b"hi"]
 assert len(masking.Framer().frame(b"hi", 1)) == 8
@@ -86,13 +95,15 @@ streams = st.one_of(
 @example(text_frame(b"x" * 65536), text_frame(b"y"), 0, 65_535)
 @example(text_frame(b"x" * 65536)[:-1], b"", 0, 100_000)
 @example(b"\x81\x82abcd", b"", 0, 1000)
+@example(b"\x81\xff" + (65536).to_bytes(8, "big") + b"x" * 65536, b"", 0, 100_000)  # masked
+@example(b"\x81\xfe\0\x7e" + b"x" * 126, b"", 0, 1000)
 @example(text_frame("\u2603".encode() * 20)[:-1] + b"x", b"", 0, 1000)
 def test_the_same_frames_are_cut_out(raw: bytes, more: bytes, skipped: int, most: int) -> None:
     data = raw + more
     position = min(skipped, len(data)) if skipped > 100 else 0
     cut: list[bytes] = []
     expected: list[bytes] = []
-    ended = compiled.built("cut_texts")(data, position, most, cut)
+    ended = switches.built("cut_texts")(data, position, most, cut)
     assert ended == framing.cut_texts(data, position, most, expected)
     assert cut == expected
     assert set(map(type, cut)) <= {bytes}
@@ -125,27 +136,29 @@ def shown(taken: tuple[int, Any, Any], pushes: list[Any]) -> Any:
 
 @given(st.lists(sent, max_size=6), st.integers(0, 7), st.sampled_from([-1, 40, 10_000]), lasts)
 @example([scene.event(seq=seq) for seq in (1, 2, 3)], 0, 10_000, 0)
+@example([scene.event("health", 1, {}), scene.event(seq=2)], 0, 10_000, 0)
+@example([b'{"type":"event","event":"a","seq":true}'], 0, 10_000, 0)
+@example([b'{"type":"event","event":"a","seq":1.0}'], 0, 10_000, 0)
 def test_the_same_events_are_ordinary(
     batch: list[bytes], at: int, most: int, last: int | None
 ) -> None:
     in_c: list[Any] = []
     in_python: list[Any] = []
-    take = ordinary.ordinary_taker()
-    assert take is not ordinary.take_ordinary
+    take = sequence.ordinary_taker()
     assert shown(take(batch, at, most, last, in_c), in_c) == shown(
-        ordinary.take_ordinary(batch, at, most, last, in_python), in_python
+        sequence.take_ordinary(batch, at, most, last, in_python), in_python
     )
 
 
 def test_a_last_number_of_more_than_64_bits_has_no_next() -> None:
     pushes: list[Any] = []
-    at, last, got = ordinary.ordinary_taker()([scene.event(seq=3)], 0, 1000, 2**70, pushes)
+    at, last, got = sequence.ordinary_taker()([scene.event(seq=3)], 0, 1000, 2**70, pushes)
     assert (at, last, pushes) == (1, 2**70, [])
     assert type(got) is Event
 
 
 def taking(decode: Callable[[bytes], Any], batch: list[Any], *more: Any) -> Any:
-    take = compiled.built("take_ordinary")
+    take = switches.built("take_ordinary")
     return take(decode, Event, frozenset(), (ValueError,), batch, *(more or (0, 1000, 0, [])))
 
 
@@ -183,13 +196,16 @@ values = st.one_of(
 
 @given(st.dictionaries(st.text(max_size=3) | st.integers() | st.builds(Text), values) | values)
 @example({})
+@example({Text("a"): 1})
+@example({"a": Text("b")})
+@example({"a": True, "b": None, "c": -1})
 def test_the_same_params_are_flat(value: Any) -> None:
-    assert compiled.built("is_flat")(value) is frames.is_flat(value)
+    assert switches.built("is_flat")(value) is frames.is_flat(value)
 
 
 def test_an_integer_over_63_bits_is_for_python_to_judge() -> None:
     assert frames.is_flat({"n": 2**64 - 1})
-    assert not compiled.built("is_flat")({"n": 2**64 - 1})
+    assert not switches.built("is_flat")({"n": 2**64 - 1})
     assert frames.encode_value({"n": 2**64 - 1}) == b'{"n":18446744073709551615}'
 
 
@@ -200,7 +216,7 @@ def test_an_integer_over_63_bits_is_for_python_to_judge() -> None:
 @example(bytes(range(256)) * 256 + b"y", b"\0\x80\xff\1")
 @example((bytes(range(256)) * 256)[:-1], b"\0\x80\xff\1")
 def test_the_same_frame_is_made(payload: bytes, key: bytes) -> None:
-    assert compiled.built("frame")(0x82, key, payload) == masking.frame(0x82, key, payload)
+    assert switches.built("frame")(0x82, key, payload) == masking.frame(0x82, key, payload)
 
 
 # -- what nobody should give it -----------------------------------------------------------------
@@ -229,20 +245,20 @@ def test_the_same_frame_is_made(payload: bytes, key: bytes) -> None:
 )
 def test_it_is_refused(name: str, args: tuple[Any, ...], error: type[Exception]) -> None:
     with pytest.raises(error):
-        compiled.built(name)(*args)
+        switches.built(name)(*args)
 
 
 def test_nothing_is_kept_of_what_it_was_given() -> None:
     data = text_frame(b"x" * 600) + text_frame("\u2603".encode()) + text_frame(b"\xff" * 4)
     batch = [*(scene.event(seq=seq) for seq in (1, 2, 3)), b'{"type":"res","id":"1"}', b"oh"]
-    take, cut, frame = ordinary.ordinary_taker(), *map(compiled.built, ("cut_texts", "frame"))
+    take, cut, frame = sequence.ordinary_taker(), *map(switches.built, ("cut_texts", "frame"))
 
     def once() -> None:
         cut(data, 0, 1000, [])
         frame(0x81, b"abcd", b"x" * 1000)
         take(batch, 0, 1000, 0, [])
         take(batch, 4, 1000, 0, [])
-        compiled.built("is_flat")({"a": 1, "b": 2**80})
+        switches.built("is_flat")({"a": 1, "b": 2**80})
         with pytest.raises(ValueError, match="outside"):
             cut(data, -1, 1000, [])
         with pytest.raises(RuntimeError):

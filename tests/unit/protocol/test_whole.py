@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from typing import Any
 from unittest import mock
 
@@ -133,6 +135,22 @@ def test_an_unreadable_payload_is_delivered_and_counted_once(filling: int) -> No
         with pytest.raises(ProtocolError, match="the payload of event 'a' is not valid JSON"):
             _ = got.payload
     assert talk.counters["unreadable"] == 1
+
+
+def test_an_unread_event_keeps_no_conversation_alive() -> None:
+    """The collector does not look into events: what they lead back from would never be free."""
+    talk = scene.opened()
+    scene.say(
+        talk,
+        b'{"type":"event","event":"health","seq":1,"payload":"%s","stateVersion":{"health":9999}}'
+        % (b"x" * limits.WHOLE_FRAME_BYTES),
+    )
+    assert talk.snapshot is not None
+    assert talk.snapshot._latest.keys() == {"health"}  # it holds the event, and that what counts
+    seen = weakref.ref(talk)
+    del talk
+    gc.collect()
+    assert seen() is None
 
 
 def test_what_an_event_takes() -> None:

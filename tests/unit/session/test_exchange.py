@@ -7,13 +7,28 @@ from typing import Any
 
 import pytest
 
+import gwsync
 from gwsync.errors import ConfigError, PayloadTooLarge
+from gwsync.protocol import frames
 from gwsync.session.exchange import pair, prepare
 
 
 def params(method: str, given: Any = None, **more: Any) -> Any:
     call = prepare(method, given, max_payload=10_000, done=lambda: None, **more)
     return json.loads(call.params)
+
+
+@pytest.mark.parametrize(("slow", "looked_at"), [("", []), ("check", ["params"])])
+def test_a_connection_looks_at_each_value_if_it_shall(
+    monkeypatch: pytest.MonkeyPatch, slow: str, looked_at: list[str]
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(frames, "_check", lambda value, path, depth: looked.append(path))
+    monkeypatch.setenv("GWSYNC_SLOW", slow)
+    connection = gwsync.Connection(gwsync.Config(url="ws://127.0.0.1:9", token="t"))
+    call = connection._preparer(lambda: None)("health", {"n": 1})
+    assert json.loads(call.params) == {"n": 1}
+    assert looked == looked_at
 
 
 def test_a_method_that_wants_an_idempotency_key_gets_one_of_its_own() -> None:
